@@ -1,0 +1,174 @@
+"""The local stack, deployed by the real playbook into a home of its own, and wrk as its clients."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+# What 100 clients ask that leave the playbook its share of the machine.
+LIGHT = "/slow?seconds=0.2"
+
+
+@dataclass
+class Load:
+    """What wrk's clients saw."""
+
+    requests: int = 0
+    failed: int = -1
+    output: str = ""
+
+
+class Stack:
+    """An app that is deployed on this machine.
+
+    Args:
+        name: of the app.
+        base_port: of its first process; the one before is for the trial, nginx has the one before.
+        variables: of the role, for every run of the playbook.
+    """
+
+    def __init__(self, name: str, base_port: int, **variables: Any) -> None:
+        self.home = ROOT / ".run" / name
+        self.port = base_port - 2
+        self.variables = {
+            "tornado_app_name": name,
+            "tornado_app_base_port": base_port,
+            "tornado_app_nginx_listen": f"127.0.0.1:{self.port}",
+            "tornado_app_processes": 3,
+            "tornado_app_trial": 1,
+        } | variables
+
+    def command(self, *arguments: str, **variables: Any) -> list[str]:
+        """The command line of the playbook."""
+        extra = json.dumps(self.variables | variables)
+        start = [str(BIN / "ansible-playbook"), "-i", "inventory/local", "site.yml", "-e", extra]
+        return [*start, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the playbook, as the Makefile has it."""
+        cache = ROOT / ".cache"
+        return os.environ | {"ANSIBLE_HOME": str(cache / "ansible"), "XDG_CACHE_HOME": str(cache)}
+
+    def playbook(self, *arguments: str, code: int = 0, **variables: Any) -> str:
+        """Run the playbook, check its exit code, return what it printed."""
+        return self._run(self.command(*arguments, **variables), code)
+
+    def start_playbook(self, **variables: Any) -> subprocess.Popen[bytes]:
+        """Start the playbook in a process group of its own."""
+        return subprocess.Popen(
+            self.command(**variables),
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def ctl(self, *arguments: str, code: int = 0) -> str:
+        """Run the app's ctl, check its exit code, return what it printed."""
+        [program] = (self.home / "bin").glob("*-ctl")
+        return self._run([str(program), *arguments], code)
+
+    def _run(self, command: list[str], code: int) -> str:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        """What `status` says."""
+        answer: dict[str, Any] = json.loads(self.ctl("--json", "status"))
+        return answer
+
+    def current(self) -> str:
+        """The id of the configuration that should run."""
+        return (self.home / "current").readlink().stem
+
+    def environments(self) -> list[Path]:
+        """The environment files that the current configuration names."""
+        text = (self.home / "current").read_text()
+        return [p for p in (self.home / "environments").iterdir() if str(p) in text]
+
+    def happened(self, event: str, since: float) -> bool:
+        """Whether the journal knows of an event since then."""
+        journal = (self.home / "log/rolling_restart.jsonl").read_text().splitlines()
+        events = (json.loads(line) for line in journal)
+        return any(e["event"] == event and e["time"] >= since for e in events)
+
+    def get(
+        self, path: str, data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, str, dict[str, str]]:
+        """Ask through nginx; returns status, body and headers."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode(), dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(), dict(error.headers)
+
+    @contextmanager
+    def load(self, path: str = "/hello", clients: int = 100) -> Iterator[Load]:
+        """Within this context clients ask; see `wrk`."""
+        with wrk(self.port, path, clients) as found:
+            yield found
+
+
+@contextmanager
+def wrk(port: int, path: str = "/hello", clients: int = 100) -> Iterator[Load]:
+    """Within this context keepalive clients ask, half of it POST; after it the numbers are in.
+
+    A failure is an answer that is not 2xx, or a socket error.
+    """
+    process = subprocess.Popen(
+        [
+            *("wrk", "-t2", f"-c{clients}", "-d600", "--timeout", "30"),
+            *("-s", "tests/half.lua", f"http://127.0.0.1:{port}"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"WRK_PATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found = Load()
+    try:
+        time.sleep(1)
+        yield found
+        time.sleep(1)
+    finally:
+        process.send_signal(2)
+        found.output, _ = process.communicate()
+        total = re.search(r"(\d+) requests in", found.output)
+        found.requests = int(total[1]) if total else 0
+        bad = re.search(r"Non-2xx or 3xx responses: (\d+)", found.output)
+        errors = re.search(r"Socket errors: (.*)", found.output)
+        found.failed = int(bad[1]) if bad else 0
+        found.failed += sum(map(int, re.findall(r"\d+", errors[1]))) if errors else 0
+
+
+def changed(output: str) -> int:
+    """How many tasks changed something, by the recap."""
+    found = re.search(r"^localhost .*changed=(\d+)", output, re.MULTILINE)
+    assert found, output
+    return int(found[1])

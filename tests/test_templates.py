@@ -1,0 +1,196 @@
+"""The role's templates, judged by those who read them: nginx, supervisor, systemd, a shell."""
+
+import configparser
+import itertools
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from supervisor.options import ServerOptions
+
+from tests.templates import Role, defaults, options
+
+NGINX: list[dict[str, Any]] = [
+    {
+        "tornado_app_listener": listener,
+        "tornado_app_nginx_upstream_keepalive": keepalive,
+        "tornado_app_nginx_trusted_proxies": proxies,
+        "tornado_app_nginx_extra": extra,
+    }
+    for listener, keepalive, proxies, extra in itertools.product(
+        ("port", "unix"),
+        (0, 32),
+        ([], ["10.0.0.0/8", "2001:db8::/32"]),
+        ("", "location = /robots.txt {\n    return 204;\n}"),
+    )
+] + [
+    {"tornado_app_name": "my-app-2", "tornado_app_nginx_server_name": "a.example *.example.org"},
+    {"tornado_app_nginx_listen": "127.0.0.1:8080", "tornado_app_nginx_body_limit": "0"},
+    {"tornado_app_nginx_listen": "[::1]:8080", "tornado_app_max_wait": 1},
+    {"tornado_app_max_wait": 3600, "tornado_app_processes": 64},
+]
+
+
+@pytest.mark.parametrize("variables", NGINX)
+def test_nginx_accepts_it(short_path: Path, variables: dict[str, Any]) -> None:
+    home = short_path / "home"
+    (home / "nginx/temporary").mkdir(parents=True)
+    (home / "log").mkdir()
+    (home / "run").mkdir()
+    site = home / "site.conf"
+    role = Role(
+        tornado_app_home=str(home),
+        tornado_app_rootless=True,
+        __tornado_app_nginx_includes=[str(site)],
+        **variables,
+    )
+    assert role.errors() == []
+    site.write_text(role.render("nginx_site.conf.j2"))
+    (home / "nginx.conf").write_text(role.render("nginx.conf.j2"))
+    done = subprocess.run(
+        ["nginx", "-t", "-c", home / "nginx.conf"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + site.read_text()
+    assert "[warn]" not in done.stderr
+
+
+def check_sites(folder: Path, *sites: dict[str, Any]) -> None:
+    """Let nginx judge the sites of some apps, as the role does on a host with systemd."""
+    (folder / "home/nginx").mkdir(parents=True)
+    variables = {
+        "tornado_app_home": str(folder / "home"),
+        "tornado_app_nginx_listen": "8099",
+        "__tornado_app_nginx_log": str(folder),
+    }
+    paths = [folder / f"{number}.conf" for number in range(len(sites))]
+    for path, site in zip(paths, sites, strict=True):
+        path.write_text(Role(**variables, **site).render("nginx_site.conf.j2"))
+    check = Role(**variables, __tornado_app_nginx_includes=[str(path) for path in paths])
+    (folder / "check.conf").write_text(check.render("nginx.conf.j2"))
+    done = subprocess.run(
+        ["nginx", "-t", "-c", folder / "check.conf"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_nginx_accepts_a_candidate_before_the_unit_made_its_run_folder(tmp_path: Path) -> None:
+    check_sites(tmp_path, {})
+
+
+def test_nginx_accepts_two_apps_on_one_port(tmp_path: Path) -> None:
+    names = ("one", "two")
+    check_sites(
+        tmp_path,
+        *({"tornado_app_name": n, "tornado_app_nginx_server_name": f"{n}.test"} for n in names),
+    )
+
+
+def test_nginx_never_sends_a_post_twice_and_never_leaves_a_process_out() -> None:
+    site = Role().render("nginx_site.conf.j2")
+    assert "proxy_next_upstream error timeout;" in site
+    assert site.count("server 127.0.0.1:") == site.count("max_fails=0") == 3
+    assert "keepalive_min_timeout" not in site
+    newer = Role(__tornado_app_nginx_version="1.27.4").render("nginx_site.conf.j2")
+    assert "keepalive_min_timeout" in newer
+
+
+@pytest.mark.parametrize("rootless", [False, True])
+@pytest.mark.parametrize("listener", ["port", "unix"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python -m app --port={port}",
+        "/usr/bin/env -S app {listen} --socket {socket} --name='{name} %d 100%' \"$HOME\" {data}",
+    ],
+)
+def test_supervisor_reads_it(tmp_path: Path, rootless: bool, listener: str, command: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "log").mkdir()
+    (home / "data").mkdir()
+    role = Role(
+        tornado_app_rootless=rootless,
+        tornado_app_home=str(home),
+        tornado_app_listener=listener,
+        tornado_app_command=command,
+        __tornado_app_log=str(home / "log"),
+        __tornado_app_data=str(home / "data"),
+        __tornado_app_run=str(home),
+        ansible_facts={"user_id": "root", "user_gid": 0, "processor_nproc": 3},
+        tornado_app_user="root",
+    )
+    (home / "supervisord.conf").write_text(role.render("supervisord.conf.j2"))
+    (home / "current").write_text(role.render("configuration.conf.j2"))
+    read = ServerOptions()
+    read.realize(["-c", str(home / "supervisord.conf")])
+    programs = {g.name: g.process_configs[0] for g in read.process_group_configs}
+    processes = {name: p for name, p in programs.items() if name != "nginx"}
+    assert ("nginx" in programs) == rootless
+    assert list(processes) == ["app-9001", "app-9002", "app-9003", "app-9004"]
+    process = processes["app-9002"]
+    assert process.stopwaitsecs == 35
+    assert not process.stopasgroup
+    assert process.killasgroup
+    listen = "127.0.0.1:9002" if listener == "port" else f"unix:{home}/9002.sock"
+    assert process.environment["TORNADO_DRAIN_LISTEN"] == listen
+    assert "{" not in process.command
+    if "%" in command:
+        assert "--name='app %d 100%' \"$HOME\"" in process.command
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "it's", 'say "no"', "$HOME `id` $(id)", "100% %(x)s", "a;b #c", "é ü", " two  ", "\\n", 5],
+)
+def test_a_shell_reads_the_environment(tmp_path: Path, value: str | int) -> None:
+    role = Role(tornado_app_environment={"VALUE": value, "AFTER": "yes"})
+    assert role.errors() == []
+    file = tmp_path / "environment"
+    file.write_text(role.render("environment.j2"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", '. "$0"; exec "$@"', file, "printenv", "VALUE", "AFTER"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{value}\nyes\n"
+
+
+@pytest.mark.parametrize("max_wait", [1, 30, 600])
+def test_one_number_moves_every_rung(max_wait: int) -> None:
+    role = Role(tornado_app_max_wait=max_wait)
+    configuration = configparser.RawConfigParser(inline_comment_prefixes=(";",))
+    configuration.read_string(role.render("configuration.conf.j2"))
+    process = configuration["program:app-9001"]
+    unit = role.render("unit.service.j2")
+    site = role.render("nginx_site.conf.j2")
+    stop = int(unit.split("TimeoutStopSec=")[1].split()[0])
+    step = int(configuration["tornado_app"]["stop_timeout"])
+    assert f'TORNADO_DRAIN_MAX_WAIT="{max_wait}"' in process["environment"]
+    assert max_wait < int(process["stopwaitsecs"]) < stop < step
+    assert role("{{ __tornado_app_nginx_worker_shutdown_timeout }}") >= stop
+    for timeout in ("proxy_read_timeout", "proxy_send_timeout"):
+        assert int(site.split(timeout)[1].split("s;")[0]) > max_wait
+    assert int(site.split("keepalive_timeout ")[1].split("ms;")[0]) < max_wait * 1000
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    text = Role(tornado_app_user="daemon").render("unit.service.j2")
+    # The programs it names are not on this machine.
+    unit = tmp_path / "app.service"
+    unit.write_text(text.replace("/opt/app/tools/bin/python", "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert "app.service" not in done.stderr, done.stderr
+
+
+def test_every_variable_is_specified_and_every_option_has_a_default() -> None:
+    assert list(defaults()) != []
+    assert set(defaults()) == set(options())
+    for name, option in options().items():
+        if "default" in option:
+            assert option["default"] == defaults()[name], name
+        else:
+            assert "{{" in str(defaults()[name]), name
