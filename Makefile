@@ -1,0 +1,110 @@
+# What runs where: `up`, `roll`, `status` and `down` are the local stack under .run (no root, no Docker).
+PYTHON ?= python3
+PORT ?= 8080
+ARGS ?=
+
+# Everything stays inside the clone.
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+export TMPDIR := $(CURDIR)/.cache/tmp
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+export PYTHONDONTWRITEBYTECODE := 1
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo .cache/docker-compose) --file compose/compose.yaml
+export PORT
+# Of a proxy that intercepts TLS, for the image builds.
+export CERTIFICATES ?= $(or $(PIP_CERT),/dev/null)
+export DOCKER_BUILDKIT := 1
+PLAYBOOK = ansible-playbook -i inventory/local site.yml -e tornado_app_nginx_listen=127.0.0.1:$(PORT)
+
+.DEFAULT_GOAL := help
+
+$(shell mkdir -p $(TMPDIR))
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+setup: .venv/ready nginx ## make .venv with pinned tools, and install nginx where it is missing
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed; PYTHON=... names another")'
+	@echo 'making .venv with the tools of requirements.txt'
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+.venv/ready-test: .venv/ready requirements-test.txt
+	@echo 'adding the tools of requirements-test.txt'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
+	@touch $@
+
+# The package would start a server on port 80; policy-rc.d forbids that while it is installed.
+nginx wrk:
+	@command -v $@ >/dev/null || { \
+	    echo 'installing $@ from the distribution, not started (apt-get, as root)'; \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    policy=/usr/sbin/policy-rc.d; [ -e $$policy ] && policy=; \
+	    [ -z "$$policy" ] || printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 755 /dev/stdin $$policy; \
+	    $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $@ >/dev/null; code=$$?; \
+	    [ -z "$$policy" ] || $$sudo rm $$policy; \
+	    exit $$code; }
+
+demo: setup ## deploy, roll and break the demo app under load, and report (PORT=, ARGS= for the playbook)
+	@PORT=$(PORT) python -m bench.demo $(ARGS)
+
+up: setup ## deploy the demo app here, on 127.0.0.1:PORT
+	@$(PLAYBOOK) $(ARGS)
+	@echo 'http://127.0.0.1:$(PORT)/'
+
+roll: ## restart its processes in turn
+	@.run/demo/bin/demo-ctl restart $(ARGS)
+
+status: ## show its processes
+	@.run/demo/bin/demo-ctl status $(ARGS)
+
+down: ## drain and stop it
+	@if [ -S .run/demo/run/supervisor.sock ]; then .run/demo/bin/demo-ctl shutdown; else echo 'nothing runs'; fi
+
+# Compose v2, as a plugin of docker or as the program of Debian 13's package.
+docker-compose:
+	@docker compose version >/dev/null 2>&1 || [ -x .cache/docker-compose ] || compose/fetch-compose .cache/docker-compose
+	@docker info >/dev/null
+
+compose/ladder.yaml: setup
+	@max_wait=$$TORNADO_APP_MAX_WAIT; set -a; . compose/.env; TORNADO_APP_MAX_WAIT=$${max_wait:-$$TORNADO_APP_MAX_WAIT}; \
+	    ansible-playbook --inventory localhost, compose/ladder.yml >.cache/ladder.log || { cat .cache/ladder.log; exit 1; }
+
+compose-up: docker-compose compose/ladder.yaml ## build and start the same stack in containers, and roll out its release
+	@compose/base-image
+	@$(COMPOSE) up --build --detach
+	@id=$$($(COMPOSE) ps --all --quiet release) && code=$$(docker wait $$id) && docker logs $$id && [ "$$code" = 0 ]
+	@echo 'http://127.0.0.1:$(PORT)/'
+
+compose-roll: docker-compose ## restart its processes in turn
+	@$(COMPOSE) exec --no-TTY app sh -c 'exec $$(echo /opt/app/bin/*-ctl) restart'
+
+compose-status: docker-compose ## show its processes
+	@$(COMPOSE) exec --no-TTY app sh -c 'exec $$(echo /opt/app/bin/*-ctl) status'
+
+compose-down: docker-compose ## remove its containers, networks, volumes and images
+	@$(COMPOSE) --profile load down --volumes --rmi all --remove-orphans
+	@docker image ls --quiet --filter label=tornado-app.base | xargs --no-run-if-empty docker image rm
+
+lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline
+
+test: lint nginx wrk ## everything that decides whether a change is good
+	python -m pytest
+
+lock: ## compile the lock files again
+	@$(PYTHON) -m venv .cache/pip-tools && .cache/pip-tools/bin/python -m pip install --quiet pip-tools
+	@for name in requirements requirements-test; do .cache/pip-tools/bin/pip-compile --quiet --upgrade --strip-extras --no-header \
+	    --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file $$name.txt $$name.in; done
+
+clean: down ## remove everything that was made here
+	@rm -rf .venv .cache .run out
+
+.PHONY: help setup nginx wrk demo up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-down lint test lock clean
