@@ -1,7 +1,6 @@
 -- Every second request is a POST.
 local count = 0
-local path = os.getenv("WRK_PATH") or "/hello"
 request = function()
   count = count + 1
-  return wrk.format(count % 2 == 0 and "POST" or "GET", path)
+  return wrk.format(count % 2 == 0 and "POST" or "GET")
 end

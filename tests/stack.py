@@ -136,7 +136,9 @@ class Stack:
 
 
 @contextmanager
-def wrk(port: int, path: str = "/hello", clients: int = 100) -> Iterator[Load]:
+def wrk(
+    port: int, path: str = "/hello", clients: int = 100, *, post: bool = True
+) -> Iterator[Load]:
     """Within this context keepalive clients ask, half of it POST; after it the numbers are in.
 
     A failure is an answer that is not 2xx, or a socket error.
@@ -144,10 +146,10 @@ def wrk(port: int, path: str = "/hello", clients: int = 100) -> Iterator[Load]:
     process = subprocess.Popen(
         [
             *("wrk", "-t2", f"-c{clients}", "-d600", "--timeout", "30"),
-            *("-s", "tests/half.lua", f"http://127.0.0.1:{port}"),
+            *(["-s", "tests/half.lua"] if post else []),
+            f"http://127.0.0.1:{port}{path}",
         ],
         cwd=ROOT,
-        env=os.environ | {"WRK_PATH": path},
         stdout=subprocess.PIPE,
         text=True,
     )
