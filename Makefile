@@ -9,7 +9,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export TMPDIR := $(CURDIR)/.cache/tmp
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export PYTHONDONTWRITEBYTECODE := 1
-COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo .cache/docker-compose) --file compose/compose.yaml
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo .cache/docker-compose) --project-directory compose
 export PORT
 # Of a proxy that intercepts TLS, for the image builds.
 export CERTIFICATES ?= $(or $(PIP_CERT),/dev/null)
@@ -38,7 +38,7 @@ setup: .venv/ready nginx ## make .venv with pinned tools, and install nginx wher
 	@touch $@
 
 # The package would start a server on port 80; policy-rc.d forbids that while it is installed.
-nginx wrk:
+nginx wrk chromium:
 	@command -v $@ >/dev/null || { \
 	    echo 'installing $@ from the distribution, not started (apt-get, as root)'; \
 	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
@@ -69,9 +69,10 @@ docker-compose:
 	@docker compose version >/dev/null 2>&1 || [ -x .cache/docker-compose ] || compose/fetch-compose .cache/docker-compose
 	@docker info >/dev/null
 
-compose/ladder.yaml: setup
-	@max_wait=$$TORNADO_APP_MAX_WAIT; set -a; . compose/.env; TORNADO_APP_MAX_WAIT=$${max_wait:-$$TORNADO_APP_MAX_WAIT}; \
-	    ansible-playbook --inventory localhost, compose/ladder.yml >.cache/ladder.log || { cat .cache/ladder.log; exit 1; }
+compose/ladder.yaml: .venv/ready
+	@[ -n "$$TORNADO_APP_MAX_WAIT" ] || eval $$(grep ^TORNADO_APP_MAX_WAIT= compose/.env); \
+	    ansible-playbook --inventory localhost, $${TORNADO_APP_MAX_WAIT:+-e tornado_app_max_wait=$$TORNADO_APP_MAX_WAIT} compose/ladder.yml \
+	    >.cache/ladder.log || { cat .cache/ladder.log; exit 1; }
 
 compose-up: docker-compose compose/ladder.yaml ## build and start the same stack in containers, and roll out its release
 	@compose/base-image
@@ -85,9 +86,16 @@ compose-roll: docker-compose ## restart its processes in turn
 compose-status: docker-compose ## show its processes
 	@$(COMPOSE) exec --no-TTY app sh -c 'exec $$(echo /opt/app/bin/*-ctl) status'
 
-compose-down: docker-compose ## remove its containers, networks, volumes and images
+compose-config: docker-compose compose/ladder.yaml ## show what Compose makes of compose.yaml, .env and the ladder
+	@$(COMPOSE) config
+
+compose-load: docker-compose ## let 100 clients ask it for LOAD_SECONDS (60)
+	@$(COMPOSE) --profile load run --rm --no-TTY load
+
+compose-down: docker-compose ## drain and remove its containers, network, volumes and images
 	@$(COMPOSE) --profile load down --volumes --rmi all --remove-orphans
-	@docker image ls --quiet --filter label=tornado-app.base | xargs --no-run-if-empty docker image rm
+	@docker image prune --force --filter label=com.docker.compose.project=$${COMPOSE_PROJECT_NAME:-tornado-app} >/dev/null
+	@docker image ls --filter label=tornado-app.base --filter reference=debian --format '{{.Repository}}:{{.Tag}}' | xargs --no-run-if-empty docker image rm >/dev/null
 
 lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
 	ruff check .
@@ -96,7 +104,7 @@ lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
 	yamllint --strict .
 	ansible-lint --offline
 
-test: lint nginx wrk ## everything that decides whether a change is good
+test: lint nginx wrk chromium docker-compose ## everything that decides whether a change is good
 	python -m pytest
 
 lock: ## compile the lock files again
@@ -107,4 +115,4 @@ lock: ## compile the lock files again
 clean: down ## remove everything that was made here
 	@rm -rf .venv .cache .run out
 
-.PHONY: help setup nginx wrk demo up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-down lint test lock clean
+.PHONY: help setup nginx wrk chromium demo up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test lock clean
