@@ -1,4 +1,4 @@
-# What runs where: `up`, `roll`, `status` and `down` are the local stack under .run (no root, no Docker).
+# Two stacks of the same role: `up` and so on under .run (no root, no Docker), `compose-up` and so on in containers.
 PYTHON ?= python3
 PORT ?= 8080
 ARGS ?=
@@ -51,17 +51,17 @@ nginx wrk chromium:
 demo: setup ## deploy, roll and break the demo app under load, and report (PORT=, ARGS= for the playbook)
 	@PORT=$(PORT) python -m bench.demo $(ARGS)
 
-up: setup ## deploy the demo app here, on 127.0.0.1:PORT
+up: setup ## local: deploy the demo app here, without Docker, on 127.0.0.1:PORT
 	@$(PLAYBOOK) $(ARGS)
 	@echo 'http://127.0.0.1:$(PORT)/'
 
-roll: ## restart its processes in turn
+roll: ## local: restart the processes of `make up` in turn
 	@.run/demo/bin/demo-ctl restart $(ARGS)
 
-status: ## show its processes
+status: ## local: show them
 	@.run/demo/bin/demo-ctl status $(ARGS)
 
-down: ## drain and stop it
+down: ## local: drain and stop them
 	@if [ -S .run/demo/run/supervisor.sock ]; then .run/demo/bin/demo-ctl shutdown; else echo 'nothing runs'; fi
 
 # Compose v2, as a plugin of docker or as the program of Debian 13's package.
@@ -74,25 +74,25 @@ compose/ladder.yaml: .venv/ready
 	    ansible-playbook --inventory localhost, $${TORNADO_APP_MAX_WAIT:+-e tornado_app_max_wait=$$TORNADO_APP_MAX_WAIT} compose/ladder.yml \
 	    >.cache/ladder.log || { cat .cache/ladder.log; exit 1; }
 
-compose-up: docker-compose compose/ladder.yaml ## build and start the same stack in containers, and roll out its release
+compose-up: docker-compose compose/ladder.yaml ## containers: build and start the same stack, roll out its release, on 127.0.0.1:PORT
 	@compose/base-image
 	@$(COMPOSE) up --build --detach
 	@id=$$($(COMPOSE) ps --all --quiet release) && code=$$(docker wait $$id) && docker logs $$id && [ "$$code" = 0 ]
 	@echo 'http://127.0.0.1:$(PORT)/'
 
-compose-roll: docker-compose ## restart its processes in turn
+compose-roll: docker-compose ## containers: restart the processes in turn
 	@$(COMPOSE) exec --no-TTY app sh -c 'exec $$(echo /opt/app/bin/*-ctl) restart'
 
-compose-status: docker-compose ## show its processes
+compose-status: docker-compose ## containers: show them
 	@$(COMPOSE) exec --no-TTY app sh -c 'exec $$(echo /opt/app/bin/*-ctl) status'
 
-compose-config: docker-compose compose/ladder.yaml ## show what Compose makes of compose.yaml, .env and the ladder
+compose-config: docker-compose compose/ladder.yaml ## containers: show what Compose makes of compose.yaml, .env and the ladder
 	@$(COMPOSE) config
 
-compose-load: docker-compose ## let 100 clients ask it for LOAD_SECONDS (60)
+compose-load: docker-compose ## containers: let 100 clients ask for LOAD_SECONDS (60)
 	@$(COMPOSE) --profile load run --rm --no-TTY load
 
-compose-down: docker-compose ## drain and remove its containers, network, volumes and images
+compose-down: docker-compose ## containers: drain, then remove containers, network, volumes and images
 	@$(COMPOSE) --profile load down --volumes --rmi all --remove-orphans
 	@docker image prune --force --filter label=com.docker.compose.project=$${COMPOSE_PROJECT_NAME:-tornado-app} >/dev/null
 	@docker image ls --filter label=tornado-app.base --filter reference=debian --format '{{.Repository}}:{{.Tag}}' | xargs --no-run-if-empty docker image rm >/dev/null
