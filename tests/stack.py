@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 # What 100 clients ask that leave the playbook its share of the machine.
-LIGHT = "/slow?seconds=0.2"
+LIGHT = "/slow?seconds=0.5"
 
 
 @dataclass
