@@ -322,7 +322,7 @@ def tiles(page: Page) -> dict[str, str | None]:
 
 def test_the_page_shows_a_roll() -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, ThreadPoolExecutor(3) as threads:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox"]
         )
@@ -337,12 +337,18 @@ def test_the_page_shows_a_roll() -> None:
         expect(page.locator("#messages")).not_to_have_text(re.compile("^[0-3]$"))
         before = tiles(page)
         assert sorted(before) == ["9001", "9002", "9003"]
+        # One on each process: draining takes a time that can be seen.
+        slow = [threads.submit(get, "/slow?seconds=5") for _ in range(3)]
         roll = subprocess.Popen(
-            ["docker", "exec", container("app"), "demo-ctl", "restart"], stdout=subprocess.DEVNULL
+            ["docker", "exec", container("app"), "demo-ctl", "restart"],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         page.wait_for_selector(".tile[data-state=draining]", timeout=30_000)
         page.screenshot(path=SCREENSHOTS / "rolling-1280-light.png", full_page=True)
-        assert roll.wait() == 0
+        told, _ = roll.communicate()
+        assert roll.returncode == 0, told
+        assert [answer.result()[0] for answer in slow] == [200] * 3
         page.wait_for_timeout(2000)
         after = tiles(page)
         assert sorted(after) == sorted(before)
