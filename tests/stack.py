@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,22 @@ class Load:
     requests: int = 0
     failed: int = -1
     output: str = ""
+
+
+def run(command: Sequence[str], environment: dict[str, str], code: int) -> str:
+    """Run a command from the top of the project, check its exit code, return what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
 
 
 class Stack:
@@ -64,7 +80,7 @@ class Stack:
 
     def playbook(self, *arguments: str, code: int = 0, **variables: Any) -> str:
         """Run the playbook, check its exit code, return what it printed."""
-        return self._run(self.command(*arguments, **variables), code)
+        return run(self.command(*arguments, **variables), self.environment, code)
 
     def start_playbook(self, **variables: Any) -> subprocess.Popen[bytes]:
         """Start the playbook in a process group of its own."""
@@ -81,21 +97,7 @@ class Stack:
     def ctl(self, *arguments: str, code: int = 0) -> str:
         """Run the app's ctl, check its exit code, return what it printed."""
         [program] = (self.home / "bin").glob("*-ctl")
-        return self._run([str(program), *arguments], code)
-
-    def _run(self, command: list[str], code: int) -> str:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout
-        return done.stdout
+        return run([str(program), *arguments], self.environment, code)
 
     def status(self) -> dict[str, Any]:
         """What `status` says."""

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests import stack
 from tests.stack import LIGHT, ROOT, wrk
 from tests.templates import Role
 
@@ -30,21 +31,9 @@ THIRD_PARTY = {
 
 
 def run(*command: str, code: int = 0, variables: Mapping[str, str] | None = None) -> str:
-    """Run a command from the top of the project, check its exit code, return what it printed."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ
-        | {"COMPOSE_PROJECT_NAME": PROJECT, "PORT": str(PORT), "DOCKER_BUILDKIT": "1"}
-        | dict(variables or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
+    """Run a command for this project of Compose's, check its exit code, return what it printed."""
+    project = {"COMPOSE_PROJECT_NAME": PROJECT, "PORT": str(PORT), "DOCKER_BUILDKIT": "1"}
+    return stack.run(command, os.environ | project | dict(variables or {}), code)
 
 
 def docker(*arguments: str) -> str:
@@ -96,7 +85,7 @@ def left() -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def stack() -> Iterator[None]:
+def containers() -> Iterator[None]:
     """A stack that is up, made without any image; nothing of it is left at the end."""
     run("make", "compose-down")
     assert left() == []
