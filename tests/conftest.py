@@ -1,8 +1,12 @@
 """Fixtures for all tests: free ports, homes on real supervisord, clients that count."""
 
 import asyncio
+import contextlib
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +16,9 @@ import aiohttp
 import pytest
 
 from tests.home import Home
+from tests.process import TESTS, Start, starter
+
+OLDEST = "6.2"
 
 
 def free_ports(count: int) -> list[int]:
@@ -23,12 +30,55 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def make_certificate(certificate: Path, key: Path, name: str = "localhost") -> None:
+    """Write a self-signed certificate for `name` and its key, as PEM."""
+    certificate.parent.mkdir(parents=True, exist_ok=True)
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """A folder whose path leaves room for unix sockets (107 bytes, unix(7))."""
     path = Path(tempfile.mkdtemp(prefix="drain-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def oldest_tornado() -> Path:
+    """A folder with the oldest supported Tornado, installed once per clone."""
+    folder = TESTS.parent / f".cache/tornado-{OLDEST}"
+    if not (folder / "tornado").is_dir():
+        # Into place in one step: another worker may do the same at this moment.
+        part = folder.with_name(f"{folder.name}.{os.getpid()}")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(part)]
+        subprocess.run([*pip, f"tornado=={OLDEST}"], check=True)
+        with contextlib.suppress(OSError):
+            part.rename(folder)
+    return folder
+
+
+@pytest.fixture(params=["tcp-newest", "unix-newest", f"tcp-{OLDEST}", f"unix-{OLDEST}"])
+def start(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Start]:
+    """Start processes, on each listener and with each Tornado."""
+    listener, _, version = request.param.partition("-")
+    path = [] if version == "newest" else [request.getfixturevalue("oldest_tornado")]
+    yield from starter(short_path, listener, path)
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def start_newest(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Start]:
+    """Start processes, on each listener, for what does not depend on Tornado."""
+    yield from starter(short_path, request.param, [])
+
+
+@pytest.fixture
+def start_one(short_path: Path) -> Iterator[Start]:
+    """Start processes, for what does not depend on the listener or on Tornado."""
+    yield from starter(short_path, "tcp", [])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -70,7 +71,12 @@ class Orders(Handler):
         who = identity()
         journal = Path(f"orders-{who['port']}-{who['pid']}.jsonl")
         with journal.open("a", encoding="utf-8") as lines:
-            print(json.dumps({"id": order, "time": time.time()}), file=lines)
+            print(
+                json.dumps(
+                    {"id": order, "time": time.time(), "request_id": tornado_drain.request_id()}
+                ),
+                file=lines,
+            )
         self.set_status(201)
         self.write({"id": order} | who)
 
@@ -147,6 +153,8 @@ class Upload(Handler):
     """Takes a body as it comes and answers with its size and hash."""
 
     def prepare(self) -> None:
+        # As it is streamed, nginx's limit is the only one: Tornado's is 100 MiB.
+        self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
         self.size = 0
         self.hash = hashlib.sha256()
 
@@ -195,7 +203,5 @@ def make_app() -> Application:
             ("/ws", Echo),
             ("/upload", Upload),
             ("/processes", Processes),
-        ],
-        # nginx keeps the access log.
-        log_function=lambda handler: None,
+        ]
     )

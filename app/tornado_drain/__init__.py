@@ -8,6 +8,17 @@ else here is for handlers and tasks that want to know of the drain while it last
 """
 
 from tornado_drain.drain import background, draining, on_drain, wait_draining
+from tornado_drain.logs import add_request_id, basic_config, request_id
 from tornado_drain.server import Settings, serve
 
-__all__ = ["Settings", "background", "draining", "on_drain", "serve", "wait_draining"]
+__all__ = [
+    "Settings",
+    "add_request_id",
+    "background",
+    "basic_config",
+    "draining",
+    "on_drain",
+    "request_id",
+    "serve",
+    "wait_draining",
+]

@@ -1,15 +1,20 @@
-"""``python -m tornado_drain MODULE:ATTRIBUTE``: serve an application, its code unchanged."""
+"""Serve an application, or run a program that serves one, its code unchanged.
+
+``python -m tornado_drain MODULE:ATTRIBUTE``, or ``python -m tornado_drain -- COMMAND...``.
+"""
 
 import argparse
 import asyncio
 import importlib
 import inspect
-import logging
 import operator
+import sys
 from typing import Any
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
+from tornado_drain.logs import basic_config
+from tornado_drain.program import find, run
 from tornado_drain.server import Settings, serve
 
 
@@ -17,25 +22,40 @@ def main() -> None:
     """Serve what the command line names until told to leave."""
     parser = argparse.ArgumentParser(
         prog="python -m tornado_drain",
+        usage="%(prog)s [--listen LISTEN] [--max-wait SECONDS] (MODULE:ATTRIBUTE | -- COMMAND...)",
         description="Serve a Tornado application; on SIGTERM, answer what has begun, then leave.",
-    )
-    parser.add_argument(
-        "app", metavar="MODULE:ATTRIBUTE", help="an Application, or a callable that returns one"
     )
     parser.add_argument("--listen", help="host:port or unix:/path (TORNADO_DRAIN_LISTEN)")
     parser.add_argument("--max-wait", type=float, help="seconds (TORNADO_DRAIN_MAX_WAIT)")
-    arguments = parser.parse_args()
+    own, is_program, command = _split(sys.argv[1:])
+    if not is_program:
+        parser.add_argument(
+            "app", metavar="MODULE:ATTRIBUTE", help="an Application, or a callable that returns one"
+        )
+    arguments = parser.parse_args(own)
     try:
-        Settings.from_environment(arguments.listen, arguments.max_wait)
-        asyncio.run(_serve(arguments.app, arguments.listen, arguments.max_wait))
+        settings = Settings.from_environment(arguments.listen, arguments.max_wait)
+        start = find(command) if is_program else None
+        if start is None:
+            asyncio.run(_serve(arguments.app, arguments.listen, arguments.max_wait))
     except ValueError as error:
         parser.error(str(error))
+    if start is not None:
+        run(start, settings)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], bool, list[str]]:
+    """Return what is before the first ``--``, whether there is one, and what is after it."""
+    if "--" not in arguments:
+        return arguments, False, []
+    at = arguments.index("--")
+    return arguments[:at], True, arguments[at + 1 :]
 
 
 async def _serve(name: str, listen: str | None, max_wait: float | None) -> None:
     app = await _find(name)
     # After the import: where the application set up logging itself, this does nothing.
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    basic_config()
     await serve(app, listen, max_wait=max_wait)
 
 

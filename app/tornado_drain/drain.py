@@ -12,10 +12,13 @@ from weakref import WeakSet
 
 from tornado.concurrent import Future
 from tornado.gen import convert_yielded
-from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 from tornado.iostream import IOStream
 from tornado.web import OutputTransform, RequestHandler
 from tornado.websocket import WebSocketHandler
+
+from tornado_drain.logs import set_request_id
 
 _logger = logging.getLogger("tornado_drain")
 _T = TypeVar("_T")
@@ -32,6 +35,7 @@ class Request:
     """A request from its headers to the end of its handler, `since` by the monotonic clock."""
 
     line: str
+    request_id: str = ""
     handler: RequestHandler | None = None
     since: float = field(default_factory=time.monotonic)
     message: Future[Any] | None = None  # the WebSocket message being handled
@@ -73,6 +77,8 @@ class Drain:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.callbacks: list[Callable[[], object]] = []
         self.answered = 0
+        # Called with the status and the seconds that a request took.
+        self.on_answer: Callable[[int, float], None] = lambda status, seconds: None
         self._told: WeakSet[RequestHandler] = WeakSet()
 
     @property
@@ -90,9 +96,9 @@ class Drain:
         """How many connections are open, idle ones and WebSockets among them."""
         return sum(not stream.closed() for stream in self.connections)
 
-    def begin_request(self, connection: HTTPConnection, line: str) -> None:
-        """Count a request whose headers have arrived on `connection`."""
-        self.requests[connection] = Request(line)
+    def begin_request(self, connection: HTTPConnection, line: str, request_id: str) -> None:
+        """Count a request whose headers have arrived on `connection`; its id is nginx's."""
+        self.requests[connection] = Request(line, request_id)
 
     def abandon_request(self, connection: HTTPConnection) -> None:
         """Forget a request that ended without a handler, its body never completed, say."""
@@ -109,6 +115,7 @@ class Drain:
             yield
             return
         request.handler = handler
+        set_request_id(request.request_id)
         if isinstance(handler, WebSocketHandler):
             request.watch_messages(handler)
             # With `no_keep_alive` Tornado would end the connection once it has answered 101.
@@ -120,6 +127,7 @@ class Drain:
         finally:
             self.requests.pop(connection, None)
             self.answered += 1
+            self.on_answer(handler.get_status(), time.monotonic() - request.since)
 
     async def wait(self, max_wait: float, deadline: float) -> None:
         """Wait until nothing is left, or cut off what is left at the deadline.
@@ -151,7 +159,7 @@ class Drain:
             for request in list(self.requests.values()):
                 if len(closed) < quota and request.is_websocket() and request not in closed:
                     closed.add(request)
-                    request.go_away()
+                    _call(request.go_away)
             await asyncio.sleep(_TICK)
         _logger.info("drained in %.2f s", time.monotonic() - began)
 
@@ -166,11 +174,12 @@ class Drain:
         for request in self.requests.values():
             kind = "WebSocket" if request.is_websocket() else "request"
             _logger.error(
-                "cut off at MAX_WAIT (%g s): %s %s, %.1f s old",
+                "cut off at MAX_WAIT (%g s): %s %s, %.1f s old, id %s",
                 max_wait,
                 kind,
                 request.line,
                 now - request.since,
+                request.request_id or "-",
             )
         for task in self.tasks:
             _logger.error("cut off at MAX_WAIT (%g s): task %s", max_wait, task.get_name())
@@ -182,45 +191,47 @@ class Drain:
             stream.close()
 
 
-class _CloseConnection(OutputTransform):
-    """Marks every response given while draining, also those to requests begun before.
-
-    `HTTP1ConnectionParameters.no_keep_alive` counts only for requests whose headers are read later.
-    """
-
-    def __init__(self, request: HTTPServerRequest) -> None:
-        super().__init__(request)
-        self._request = request
-
-    def transform_first_chunk(
-        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
-    ) -> tuple[int, HTTPHeaders, bytes]:
-        if _current.signalled and status_code != 101:
-            headers["Connection"] = "close"
-            if self._request.version == "HTTP/1.0":
-                # Tornado would answer what such a client asked for, "Keep-Alive", and then close.
-                self._request.headers.pop("Connection", None)
-        return super().transform_first_chunk(status_code, headers, chunk, finishing)
-
-
 @functools.cache
 def instrument() -> None:
-    """Make every `RequestHandler` of this interpreter known to the drain, once.
+    """Make every `RequestHandler` and every response of this interpreter known to the drain, once.
 
     `_execute` is private, but it is the one place that brackets a handler's whole life (Tornado 6.2
-    to 6.6): a connection's end does not tell, for a handler may outlive its client.
+    to 6.6): a connection's end does not tell, for a handler may outlive its client. And
+    `HTTP1ConnectionParameters.no_keep_alive` counts only for requests whose headers are read later.
     """
-    execute = RequestHandler._execute
+    execute, write_headers = RequestHandler._execute, HTTP1Connection.write_headers
 
     @functools.wraps(execute)
     async def counted(
         self: RequestHandler, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
         with _current.handling(self):
-            request: HTTPServerRequest = self.request
-            await execute(self, [*transforms, _CloseConnection(request)], *args, **kwargs)
+            await execute(self, transforms, *args, **kwargs)
+
+    @functools.wraps(write_headers)
+    def marked(
+        self: HTTP1Connection,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> Future[None]:
+        if _current.signalled and isinstance(start_line, ResponseStartLine):
+            _mark(self, start_line, headers)
+        return write_headers(self, start_line, headers, chunk)
 
     RequestHandler._execute = counted  # type: ignore[method-assign]
+    HTTP1Connection.write_headers = marked  # type: ignore[method-assign]
+
+
+def _mark(connection: HTTP1Connection, start_line: ResponseStartLine, headers: HTTPHeaders) -> None:
+    """Tell the client not to use the connection again, unless it becomes a WebSocket."""
+    if start_line.code == 101:
+        return
+    headers["Connection"] = "close"
+    asked = connection._request_headers
+    if asked is not None and asked.get("Connection", "").lower() == "keep-alive":
+        # Tornado would answer what an HTTP/1.0 client asked for, "Keep-Alive", and then close.
+        del asked["Connection"]
 
 
 _current = Drain()
