@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,13 @@ class Load:
 
     requests: int = 0
     failed: int = -1
+    cut: int = -1
     output: str = ""
 
 
 def run(command: Sequence[str], environment: dict[str, str], code: int) -> str:
     """Run a command from the top of the project, check its exit code, return what it printed."""
-    done = subprocess.run(
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
         env=environment,
@@ -40,10 +41,15 @@ def run(command: Sequence[str], environment: dict[str, str], code: int) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
     )
-    assert done.returncode == code, done.stdout
-    return done.stdout
+    try:
+        output, _ = process.communicate()
+    finally:
+        # Interrupted: Ansible, unless it is killed, ends its workers too.
+        process.terminate()
+        process.wait()
+    assert process.returncode == code, output
+    return output
 
 
 class Stack:
@@ -56,7 +62,7 @@ class Stack:
     """
 
     def __init__(self, name: str, base_port: int, **variables: Any) -> None:
-        self.home = ROOT / ".run" / name
+        self.home = Path(variables.get("tornado_app_home", ROOT / ".run" / name))
         self.port = base_port - 2
         self.variables = {
             "tornado_app_name": name,
@@ -108,10 +114,16 @@ class Stack:
         """The id of the configuration that should run."""
         return (self.home / "current").readlink().stem
 
-    def environments(self) -> list[Path]:
-        """The environment files that the current configuration names."""
-        text = (self.home / "current").read_text()
-        return [p for p in (self.home / "environments").iterdir() if str(p) in text]
+    def orders(self) -> list[str]:
+        """The ids of all orders that the demo app has executed."""
+        journals = (self.home / "data").glob("orders-*.jsonl")
+        return [json.loads(line)["id"] for j in journals for line in j.read_text().splitlines()]
+
+    def access_log(self) -> list[dict[str, Any]]:
+        """What nginx has logged; it writes a line within a second or so."""
+        name = self.variables["tornado_app_name"]
+        log = (self.home / f"log/{name}-access.log").read_text()
+        return [json.loads(line) for line in log.splitlines()]
 
     def happened(self, event: str, since: float) -> bool:
         """Whether the journal knows of an event since then."""
@@ -131,25 +143,53 @@ class Stack:
             return error.code, error.read().decode(), dict(error.headers)
 
     @contextmanager
-    def load(self, path: str = "/hello", clients: int = 100) -> Iterator[Load]:
+    def load(
+        self, path: str = "/hello", clients: int = 100, script: str = "half"
+    ) -> Iterator[Load]:
         """Within this context clients ask; see `wrk`."""
-        with wrk(self.port, path, clients) as found:
+        with wrk(self.port, path, clients, script=script) as found:
             yield found
 
 
 @contextmanager
+def deployed(name: str, base_port: int, **variables: Any) -> Iterator[Stack]:
+    """Within this context a stack is up; after it, nothing of it is left."""
+    stack = Stack(name, base_port, **variables)
+    if stack.home.exists():  # of a run that was interrupted
+        stack.playbook(tornado_app_state="absent")
+    try:
+        stack.playbook()
+        yield stack
+        # A reload must not meet an nginx that is only starting.
+        assert "terminated by SIGHUP" not in (stack.home / "log/supervisord.log").read_text()
+    finally:
+        stack.playbook(tornado_app_state="absent")
+    assert not stack.home.exists()
+    assert str(stack.home) not in os.popen("ps -eo args").read()
+
+
+@contextmanager
 def wrk(
-    port: int, path: str = "/hello", clients: int = 100, *, post: bool = True
+    port: int,
+    path: str = "/hello",
+    clients: int = 100,
+    *,
+    host: str = "127.0.0.1",
+    post: bool = True,
+    script: str = "half",
 ) -> Iterator[Load]:
     """Within this context keepalive clients ask, half of it POST; after it the numbers are in.
 
-    A failure is an answer that is not 2xx, or a socket error.
+    `script` says how: half.lua or sticky.lua.
+
+    A failure is an answer that is not 2xx, or a socket error; of these, `cut` were connections that
+    nginx closed without an answer.
     """
     process = subprocess.Popen(
         [
-            *("wrk", "-t2", f"-c{clients}", "-d600", "--timeout", "30"),
-            *(["-s", "tests/half.lua"] if post else []),
-            f"http://127.0.0.1:{port}{path}",
+            *("wrk", "-t2", f"-c{clients}", "-d3600", "--timeout", "30"),
+            *(["-s", f"tests/{script}.lua"] if post else []),
+            f"http://{host}:{port}{path}",
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -169,6 +209,22 @@ def wrk(
         errors = re.search(r"Socket errors: (.*)", found.output)
         found.failed = int(bad[1]) if bad else 0
         found.failed += sum(map(int, re.findall(r"\d+", errors[1]))) if errors else 0
+        cut = re.search(r"read (\d+)", errors[1]) if errors else None
+        found.cut = int(cut[1]) if cut else 0
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started."""
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> float:
+    """Wait for `condition`; returns the time by the monotonic clock."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic()
 
 
 def changed(output: str) -> int:

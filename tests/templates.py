@@ -25,6 +25,7 @@ class Role:
             "ansible_search_path": [str(ROLE)],
             "ansible_facts": {"processor_nproc": 2, "user_id": "app", "user_gid": 1000},
             "playbook_dir": "/srv/kit",
+            "role_path": str(ROLE),
             "tornado_app_packages": ["app"],
             "tornado_app_command": "python -m app --port={port}",
             "__tornado_app_release_id": "0123456789ab",
@@ -32,8 +33,14 @@ class Role:
             "__tornado_app_nginx_endpoints": trust_as_template("{{ __tornado_app_endpoints }}"),
             "__tornado_app_endpoints_now": {"stdout": "[]"},
             "__tornado_app_nginx_v": {"rc": 0},
+            "__tornado_app_unit_found": {"rc": 1},
+            "__tornado_app_namesakes": {"files": []},
             "__tornado_app_python": {"rc": 0, "stdout": "/usr/bin/python3"},
+            "__tornado_app_tls_found": {"results": [{"stat": {"exists": True}}] * 2},
+            "__tornado_app_tls_public": {"results": [{"rc": 0, "stdout": "a public key"}] * 2},
             "__tornado_app_in_use": {},
+            "__tornado_app_nginx_locations_found": {"files": []},
+            "__tornado_app_nginx_records_found": {"stdout_lines": []},
             "__tornado_app_home_found": {"files": []},
         }
         self._templar = Templar(loader=loader, variables=known | variables)
@@ -51,14 +58,15 @@ class Role:
         return [line for line in self.render("errors.j2").splitlines() if line]
 
 
-def defaults() -> dict[str, Any]:
+def defaults(role: str = "tornado_app") -> dict[str, Any]:
     """The defaults as they are written."""
-    found: dict[str, Any] = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    text = (ROLE.parent / role / "defaults/main.yml").read_text()
+    found: dict[str, Any] = yaml.safe_load(text)
     return found
 
 
-def options() -> dict[str, Any]:
+def options(role: str = "tornado_app") -> dict[str, Any]:
     """The options that the argument specification knows."""
-    text = (ROLE / "meta/argument_specs.yml").read_text()
+    text = (ROLE.parent / role / "meta/argument_specs.yml").read_text()
     found: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
     return found

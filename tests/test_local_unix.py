@@ -4,17 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack import Stack
+from tests.stack import Stack, deployed
 from tests.test_local import (
-    deployed,
-    test_rollout_and_broken_release_under_load,
     test_rolls_lose_nothing,
     test_stop_drains_all_at_once,
     test_who_may_read_what,
 )
 
 __all__ = [
-    "test_rollout_and_broken_release_under_load",
     "test_rolls_lose_nothing",
     "test_stop_drains_all_at_once",
     "test_who_may_read_what",
@@ -23,5 +20,7 @@ __all__ = [
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """On unix sockets."""
-    yield from deployed("unix", 9303)
+    """On unix sockets, at first without upstream keepalive."""
+    variables = {"tornado_app_listener": "unix", "tornado_app_nginx_upstream_keepalive": 0}
+    with deployed("e2e-unix", 9303, **variables) as stack:
+        yield stack

@@ -9,27 +9,50 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions
 
+from tests.conftest import make_certificate
+from tests.stack import ROOT
 from tests.templates import Role, defaults, options
 
-NGINX: list[dict[str, Any]] = [
-    {
-        "tornado_app_listener": listener,
-        "tornado_app_nginx_upstream_keepalive": keepalive,
-        "tornado_app_nginx_trusted_proxies": proxies,
-        "tornado_app_nginx_extra": extra,
-    }
-    for listener, keepalive, proxies, extra in itertools.product(
-        ("port", "unix"),
-        (0, 32),
-        ([], ["10.0.0.0/8", "2001:db8::/32"]),
-        ("", "location = /robots.txt {\n    return 204;\n}"),
-    )
-] + [
-    {"tornado_app_name": "my-app-2", "tornado_app_nginx_server_name": "a.example *.example.org"},
-    {"tornado_app_nginx_listen": "127.0.0.1:8080", "tornado_app_nginx_body_limit": "0"},
-    {"tornado_app_nginx_listen": "[::1]:8080", "tornado_app_max_wait": 1},
-    {"tornado_app_max_wait": 3600, "tornado_app_processes": 64},
-]
+NGINX: list[dict[str, Any]] = (
+    [
+        {
+            "tornado_app_listener": listener,
+            "tornado_app_nginx_upstream_keepalive": keepalive,
+            "tornado_app_nginx_trusted_proxies": proxies,
+            "tornado_app_nginx_extra": extra,
+        }
+        for listener, keepalive, proxies, extra in itertools.product(
+            ("port", "unix"),
+            (0, 32),
+            ([], ["10.0.0.0/8", "2001:db8::/32"]),
+            ("", "location = /robots.txt {\n    return 204;\n}"),
+        )
+    ]
+    + [
+        {
+            "tornado_app_name": "my-app-2",
+            "tornado_app_nginx_server_name": "a.example *.example.org",
+        },
+        {"tornado_app_nginx_listen": "127.0.0.1:8080", "tornado_app_nginx_body_limit": "0"},
+        {"tornado_app_nginx_listen": "[::1]:8080", "tornado_app_max_wait": 1},
+        {"tornado_app_nginx_tls_certificate": "self-signed", "tornado_app_nginx_tls_hsts": 300},
+        {"tornado_app_nginx_metrics_listen": "9100"},
+        {"tornado_app_nginx_metrics_listen": "[::1]:9100", "tornado_app_listener": "unix"},
+        {"tornado_app_max_wait": 3600, "tornado_app_processes": 64},
+    ]
+    + [
+        {
+            "tornado_app_listener": listener,
+            "tornado_app_nginx_upstream_keepalive": keepalive,
+            "tornado_app_nginx_sticky": sticky,
+            "tornado_app_nginx_path": path,
+            "tornado_app_nginx_path_strip": path != "/",
+        }
+        for listener, keepalive, sticky, path in itertools.product(
+            ("port", "unix"), (0, 32), ("cookie", "address"), ("/", "/shop/v1.2/")
+        )
+    ]
+)
 
 
 @pytest.mark.parametrize("variables", NGINX)
@@ -46,6 +69,11 @@ def test_nginx_accepts_it(short_path: Path, variables: dict[str, Any]) -> None:
         **variables,
     )
     assert role.errors() == []
+    if "tornado_app_nginx_tls_certificate" in variables:
+        make_certificate(
+            Path(role("{{ __tornado_app_tls_certificate }}")),
+            Path(role("{{ __tornado_app_tls_key }}")),
+        )
     site.write_text(role.render("nginx_site.conf.j2"))
     (home / "nginx.conf").write_text(role.render("nginx.conf.j2"))
     done = subprocess.run(
@@ -79,11 +107,16 @@ def test_nginx_accepts_a_candidate_before_the_unit_made_its_run_folder(tmp_path:
 
 
 def test_nginx_accepts_two_apps_on_one_port(tmp_path: Path) -> None:
-    names = ("one", "two")
-    check_sites(
-        tmp_path,
-        *({"tornado_app_name": n, "tornado_app_nginx_server_name": f"{n}.test"} for n in names),
-    )
+    # The log format `combined` is nginx's own, and so are variables such as $http_connection.
+    names = ("combined", "http")
+    certificate, key = tmp_path / "a.pem", tmp_path / "a.key"
+    make_certificate(certificate, key)
+    tls = {
+        "tornado_app_nginx_tls_certificate": str(certificate),
+        "tornado_app_nginx_tls_key": str(key),
+    }
+    both = ({"tornado_app_name": n, "tornado_app_nginx_server_name": f"{n}.test"} for n in names)
+    check_sites(tmp_path, *(tls | site for site in both))
 
 
 def test_nginx_never_sends_a_post_twice_and_never_leaves_a_process_out() -> None:
@@ -95,13 +128,38 @@ def test_nginx_never_sends_a_post_twice_and_never_leaves_a_process_out() -> None
     assert "keepalive_min_timeout" in newer
 
 
+def test_another_certificate_of_the_same_name_is_another_site(tmp_path: Path) -> None:
+    sites = set()
+    for _ in range(2):
+        make_certificate(tmp_path / "a.pem", tmp_path / "a.key")
+        role = Role(
+            playbook_dir=str(tmp_path),
+            tornado_app_nginx_tls_certificate="a.pem",
+            tornado_app_nginx_tls_key="a.key",
+        )
+        assert role.errors() == []
+        sites.add(role.render("nginx_site.conf.j2"))
+        sites.add(role.render("nginx_site.conf.j2"))
+    assert len(sites) == 2
+
+
+def test_http2_as_each_nginx_spells_it() -> None:
+    tls = {"tornado_app_nginx_tls_certificate": "self-signed"}
+    older = Role(**tls, __tornado_app_nginx_version="1.25.0").render("nginx_site.conf.j2")
+    assert "listen 443 ssl http2 default_server" in older
+    newer = Role(**tls, __tornado_app_nginx_version="1.25.1").render("nginx_site.conf.j2")
+    assert "listen 443 ssl default_server" in newer
+    assert "http2 on;" in newer
+    assert "http2 on;" not in older
+
+
 @pytest.mark.parametrize("rootless", [False, True])
 @pytest.mark.parametrize("listener", ["port", "unix"])
 @pytest.mark.parametrize(
     "command",
     [
         "python -m app --port={port}",
-        "/usr/bin/env -S app {listen} --socket {socket} --name='{name} %d 100%' \"$HOME\" {data}",
+        "/usr/bin/env -S app {listen} {socket} --name='{name} %d 100%' \"$HOME\" {data} {venv}",
     ],
 )
 def test_supervisor_reads_it(tmp_path: Path, rootless: bool, listener: str, command: str) -> None:
@@ -134,9 +192,32 @@ def test_supervisor_reads_it(tmp_path: Path, rootless: bool, listener: str, comm
     assert process.killasgroup
     listen = "127.0.0.1:9002" if listener == "port" else f"unix:{home}/9002.sock"
     assert process.environment["TORNADO_DRAIN_LISTEN"] == listen
+    assert process.environment["HOME"] == str(home / "data")
     assert "{" not in process.command
     if "%" in command:
         assert "--name='app %d 100%' \"$HOME\"" in process.command
+
+
+@pytest.mark.parametrize("program", ["bokeh", "/opt/bin/serve", "python -m notes"])
+def test_the_drain_is_put_around_a_program(program: str) -> None:
+    variables = {
+        "tornado_app_command": f"{program} --port {{port}} --prefix {{prefix}}",
+        "tornado_app_nginx_path": "/shop/",
+        "tornado_app_ready_path": "{prefix}api",
+    }
+    venv = "/opt/app/releases/0123456789ab/venv/bin"
+    own = (
+        f"{program if program.startswith('/') else f'{venv}/{program}'} --port 9001 --prefix /shop/"
+    )
+    for wrap, command in ((False, own), (True, f"{venv}/python -m tornado_drain -- {own}")):
+        role = Role(tornado_app_wrap=wrap, **variables)
+        assert role.errors() == []
+        configuration = configparser.RawConfigParser(inline_comment_prefixes=(";",))
+        configuration.read_string(role.render("configuration.conf.j2"))
+        assert configuration["tornado_app"]["ready_path"] == "/shop/api"
+        assert configuration["program:app-9001"]["command"].endswith(f" {command}")
+        packages = role("{{ __tornado_app_packages }}")
+        assert packages == ["app", *([f"{ROOT}/app[metrics]"] if wrap else [])]
 
 
 @pytest.mark.parametrize(
@@ -186,11 +267,12 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert "app.service" not in done.stderr, done.stderr
 
 
-def test_every_variable_is_specified_and_every_option_has_a_default() -> None:
-    assert list(defaults()) != []
-    assert set(defaults()) == set(options())
-    for name, option in options().items():
+@pytest.mark.parametrize("role", ["tornado_app", "load_balancer"])
+def test_every_variable_is_specified_and_every_option_has_a_default(role: str) -> None:
+    assert list(defaults(role)) != []
+    assert set(defaults(role)) == set(options(role))
+    for name, option in options(role).items():
         if "default" in option:
-            assert option["default"] == defaults()[name], name
+            assert option["default"] == defaults(role)[name], name
         else:
-            assert "{{" in str(defaults()[name]), name
+            assert "{{" in str(defaults(role)[name]), name

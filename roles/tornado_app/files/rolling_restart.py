@@ -32,8 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-# Seconds between two looks at supervisord: the most that a roll adds to a process's own drain and
-# start. Each look also wakes supervisord, which by itself reaps once a second.
+# Seconds between two looks at a process: the most that a roll adds to its own drain and start.
 TICK = 0.02
 
 # Seconds that a process may take to answer whether it is ready, its loop being busy.
@@ -212,14 +211,19 @@ class Supervisor:
         return True
 
     def states(self, names: Collection[str] | None = None) -> dict[str, State]:
-        """The state of the named programs that exist, or of all whose name ends in a port."""
+        """The state of the named programs that exist, or of all whose name ends in a port.
+
+        One call, however many: each costs supervisord a pass over all programs.
+        """
+        infos: list[dict[str, Any]] = []
         if names is None:
             infos = [i for i in self.call("getAllProcessInfo") if is_process(i["group"])]
-        else:
-            infos = []
-            for name in names:
-                with faults("BAD_NAME"):
-                    infos.append(self.call("getProcessInfo", f"{name}:{name}"))
+        elif len(names) == 1:
+            [name] = names
+            with faults("BAD_NAME"):
+                infos.append(self.call("getProcessInfo", f"{name}:{name}"))
+        elif names:
+            infos = [i for i in self.call("getAllProcessInfo") if i["group"] in names]
         return {
             info["group"]: State(
                 name=info["group"],
@@ -249,7 +253,7 @@ class Report:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._journal: IO[str] | None = None
+        self._journal: IO[bytes] | None = None
 
     def open_journal(self, log: Path) -> None:
         """Keep events in `log`/rolling_restart.jsonl, the newest 5 to 10 MB of them."""
@@ -259,14 +263,16 @@ class Report:
                 path.replace(path.with_suffix(".jsonl.1"))
         # The folder is the app's, and this may be root: a link there must not lead elsewhere.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._journal = os.fdopen(os.open(path, flags, 0o644), "a", encoding="utf-8")
+        self._journal = os.fdopen(os.open(path, flags, 0o644), "ab", buffering=0)
 
     def __call__(self, event: str, text: str, process: str | None = None, **facts: Any) -> None:
         now = time.time()
         record = {"time": round(now, 3), "event": event, "process": process, "text": text} | facts
         line = json.dumps({key: value for key, value in record.items() if value is not None})
         if self._journal is not None:
-            print(line, file=self._journal, flush=True)
+            # A full disk stops no roll half-way, with one process less.
+            with contextlib.suppress(OSError):
+                self._journal.write(f"{line}\n".encode())
         if self._as_json:
             print(line, flush=True)
         else:
@@ -416,22 +422,31 @@ class Conductor:
             Why each that is not ready is not, by name.
         """
         states = self.supervisor.states(expected)
+        ended = "ended after it had become ready"
 
         async def reason(name: str) -> str:
             state = states.get(name)
             if state is not None and self._ready_pids.get(name, state.pid) != state.pid:
-                return "ended after it had become ready"
+                return ended
             if state is None or not state.up:
                 return f"is {state.state.lower()}" if state else "is not there"
-            configuration = expected[name]
-            listen, path = configuration.processes[name].listen, configuration.ready_path
-            status, _ = await ask(listen, path, timeout)
-            if status == configuration.ready_status:
-                return ""
-            return f"answers {status} on {path}" if status else f"does not answer on {path}"
+            why = await self._answer(expected[name], name, timeout)
+            if why and name in self._ready_pids:
+                # It may be ending: its sockets are closed first.
+                await asyncio.sleep(TICK)
+                return why if alive(state.pid) else ended
+            return why
 
         reasons = zip(expected, await asyncio.gather(*map(reason, expected)), strict=True)
         return {name: why for name, why in reasons if why}
+
+    async def _answer(self, configuration: Configuration, name: str, timeout: float) -> str:
+        """Why a process does not answer that it is ready; empty where it does."""
+        listen, path = configuration.processes[name].listen, configuration.ready_path
+        status, _ = await ask(listen, path, timeout)
+        if status == configuration.ready_status:
+            return ""
+        return f"answers {status} on {path}" if status else f"does not answer on {path}"
 
     async def settled(self, expected: Mapping[str, Configuration]) -> dict[str, str]:
         """`unready`, once processes that are just starting have had the time they may take."""
@@ -661,8 +676,11 @@ class Conductor:
             self._ready_pids.pop(name, None)
         while waiting:
             elapsed = time.monotonic() - began
-            states = self.supervisor.states(waiting)
-            waiting &= states.keys()
+            # Only of those that end: a look wakes supervisord, which by itself reaps once a second.
+            late = elapsed > configuration.stop_timeout
+            ended = {name for name in waiting if late or not alive(pids.get(name, 0))}
+            states = self.supervisor.states(ended)
+            waiting -= ended - states.keys()
             for name, state in states.items():
                 if state.state != "STOPPING" and not state.ended:
                     with faults("NOT_RUNNING"):
@@ -673,7 +691,7 @@ class Conductor:
                     waiting.discard(name)
                     if name in pids:
                         self._report_stop(configuration, state, pids[name], elapsed)
-            if waiting and elapsed > configuration.stop_timeout:
+            if waiting and late:
                 text = f"not gone after {configuration.stop_timeout:g} s"
                 raise NotReady(dict.fromkeys(waiting, text))
             if waiting:
@@ -710,10 +728,14 @@ class Conductor:
         reasons: dict[str, str] = {}
         while waiting:
             remaining = configuration.ready_timeout - (time.monotonic() - began)
-            unready = await self.unready(
-                dict.fromkeys(waiting, configuration), max(TICK, min(PROBE_TIMEOUT, remaining))
-            )
-            for name, state in self.supervisor.states(waiting).items():
+            # The last look too has a second: what it sees is what the operator is told.
+            timeout = max(1.0, min(PROBE_TIMEOUT, remaining))
+            asked = (self._answer(configuration, name, timeout) for name in waiting)
+            answers = zip(waiting, await asyncio.gather(*asked), strict=True)
+            unready = {name: why for name, why in answers if why}
+            # Of the others supervisord has no news.
+            news = {n for n in waiting if n not in unready or not alive(pids.get(n, 0))}
+            for name, state in self.supervisor.states(waiting if remaining <= 0 else news).items():
                 listen = configuration.processes[name].listen
                 seconds = time.monotonic() - began
                 if not state.up or state.pid != pids[name]:
@@ -882,6 +904,14 @@ def started(pid: int) -> str:
         return stat_fields(pid)[19]
     except OSError:
         return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and has not ended, reaped or not."""
+    try:
+        return stat_fields(pid)[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def parent(pid: int) -> int:
@@ -1078,6 +1108,9 @@ def main() -> int:
     except Failed as failure:
         print(f"error: {failure}", file=sys.stderr)
         return failure.code
+    except OSError as error:  # of the disk: it is full, say
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except Interrupted:
         print("error: interrupted; run it again to go on", file=sys.stderr)
         return 130

@@ -1,0 +1,8 @@
+-- As half.lua, and each thread's clients keep the cookie that they were given.
+dofile("tests/half.lua")
+response = function(status, headers)
+  local cookie = headers["Set-Cookie"]
+  if cookie then
+    wrk.headers["Cookie"] = cookie:match("[^;]*")
+  end
+end

@@ -1,0 +1,149 @@
+"""Several apps on one nginx: one server, a path each, and each comes and goes on its own."""
+
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import free_ports
+from tests.home import Home
+from tests.templates import Role
+
+
+class Nginx:
+    """A real nginx that has the files of some apps where the role puts them, below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_ports(1)[0]
+        (folder / "conf.d").mkdir()
+        (folder / "nginx").mkdir()
+        self._main = folder / "nginx.conf"
+        include = [str(folder / "conf.d/*.conf")]
+        main = self.role(__tornado_app_nginx_includes=include).render("nginx.conf.j2")
+        self._main.write_text(main)
+
+    def role(self, **variables: Any) -> Role:
+        """The role, as it finds this host."""
+        locations = (self.folder / "tornado-app").glob("*/*.conf")
+        return Role(
+            tornado_app_home=str(self.folder),
+            tornado_app_nginx_listen=f"127.0.0.1:{self.port}",
+            __tornado_app_nginx_log=str(self.folder),
+            __tornado_app_nginx_folders=str(self.folder / "tornado-app"),
+            __tornado_app_nginx_locations_found={"files": [{"path": str(p)} for p in locations]},
+            **variables,
+        )
+
+    def here(self, path: str) -> Path:
+        """Where a file is in place of /etc/nginx."""
+        return Path(path.replace("/etc/nginx", str(self.folder)))
+
+    def check(self) -> None:
+        """Let nginx judge what there is."""
+        command = ["nginx", "-t", "-q", "-c", str(self._main)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "[warn]" not in done.stderr
+
+    def remove(self, role: Role, *more: str) -> None:
+        """Remove what the role removes; after each step nginx must still accept what is left."""
+        for path in [*role("{{ __tornado_app_nginx_gone }}"), *more]:
+            gone = self.here(path)
+            shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+            self.check()
+
+    def put(self, **variables: Any) -> None:
+        """Put an app's files in their places as the role does, and likewise check each step."""
+        role = self.role(**variables)
+        folder = Path(role("{{ __tornado_app_nginx_folder }}"))
+        candidate = role.render("nginx_site.conf.j2")
+        assert all(path in candidate for path in role("{{ __tornado_app_nginx_neighbours }}"))
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in role("{{ __tornado_app_nginx_files }}"):
+            self.here(file["dest"]).write_text(role.render(file["src"]))
+            self.check()
+        self.remove(role)
+
+    def drop(self, **variables: Any) -> None:
+        """Remove an app."""
+        role = self.role(tornado_app_state="absent", **variables)
+        self.remove(role, role("{{ __tornado_app_nginx_app }}"))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it."""
+        daemon = ["nginx", "-c", str(self._main), "-g", "daemon off; master_process off;"]
+        return subprocess.Popen(daemon)
+
+    def ask(self, path: str, host: str = "localhost") -> tuple[int, str]:
+        """Ask it, as it is configured now; returns status and body."""
+        server = self.start()
+        try:
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
+            request.add_header("Host", host)
+            while True:
+                try:
+                    with urllib.request.urlopen(request, timeout=10) as answer:
+                        return answer.status, answer.read().decode()
+                except urllib.error.HTTPError as error:
+                    return error.code, ""
+                except OSError:
+                    assert server.poll() is None
+                    time.sleep(0.05)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Nginx:
+    """An nginx without any app."""
+    tmp_path.chmod(0o755)
+    return Nginx(tmp_path)
+
+
+def app(home: Home, name: str, path: str, **variables: Any) -> dict[str, Any]:
+    """The variables of an app whose processes are those of a home."""
+    return {
+        "tornado_app_name": name,
+        "tornado_app_nginx_path": path,
+        "tornado_app_nginx_path_strip": path != "/",
+        "__tornado_app_nginx_endpoints": [home.listen(port) for port in home.ports],
+    } | variables
+
+
+@pytest.mark.parametrize("sticky", ["", "cookie", "address"])
+def test_each_comes_and_goes_on_its_own(
+    make_home: Callable[..., Home], nginx: Nginx, sticky: str
+) -> None:
+    home, other = make_home(processes=2), make_home(processes=2)
+    home.ctl("rollout", home.add("one"))
+    other.ctl("rollout", other.add("two"))
+    one = app(home, "one", "/", tornado_app_nginx_sticky=sticky)
+    two = app(other, "two", "/two/")
+    nginx.put(**two)
+    assert nginx.ask("/")[0] == 404
+    nginx.put(**one)
+    assert nginx.ask("/")[1].startswith("one ")
+    assert nginx.ask("/two/")[1].startswith("two ")
+    assert nginx.ask("/two/-/ready")[0] == 404
+    # To another path and to a server of its own, and back.
+    nginx.put(**two | {"tornado_app_nginx_path": "/second/"})
+    assert nginx.ask("/second/")[1].startswith("two ")
+    assert nginx.ask("/two/")[0] == 404  # of `one`, which has no such page
+    nginx.put(**two | {"tornado_app_nginx_server_name": "two.test"})
+    assert nginx.ask("/two/", "two.test")[1].startswith("two ")
+    assert nginx.ask("/", "two.test")[0] == 404
+    nginx.put(**two)
+    assert len([*nginx.folder.glob("conf.d/*")]) == 3
+    nginx.drop(**one)
+    assert nginx.ask("/")[0] == 404
+    assert nginx.ask("/two/")[1].startswith("two ")
+    nginx.drop(**two)
+    assert [*nginx.folder.glob("conf.d/*"), *nginx.folder.glob("tornado-app/*")] == []
