@@ -1,0 +1,1 @@
+"""A chat on several processes that loses no message while they are restarted, and doubles none."""
