@@ -1,0 +1,187 @@
+"""What `make bench` found, as a table and a plot."""
+
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+
+# Of which less is better, and of which more; as the table calls them.
+LESS = {
+    "failed_per_roll": "failed requests per roll",
+    "posts_lost": "orders lost",
+    "posts_twice": "orders executed twice",
+    "p50_ms_steady": "p50 steady",
+    "p99_ms_steady": "p99 steady",
+    "p50_ms_rolling": "p50 while rolling",
+    "p99_ms_rolling": "p99 while rolling",
+    "pss": "memory while rolling",
+    "roll_seconds": "time of a roll",
+}
+MORE = {"requests_per_second": "throughput"}
+
+# By how much a figure must be better before it is called so: less is noise.
+NOISE = 1.05
+
+
+def ends(growth: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """The rolls of the fewest and of the most processes."""
+    return growth["sizes"][0], growth["sizes"][-1]
+
+
+def write(found: dict[str, Any], folder: Path) -> str:
+    """Write ``README.md`` and ``bench.svg``; returns the text of the former."""
+    text = "\n\n".join(
+        part for part in (head(found), table(found), words(found), growth(found)) if part
+    )
+    problems = [f"- {problem}" for problem in found["problems"]] or ["All that it checks holds."]
+    text += "\n\n## Checked by the run\n\n" + "\n".join(problems) + "\n"
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    plot(found["candidates"], folder / "bench.svg")
+    return text
+
+
+def head(found: dict[str, Any]) -> str:
+    """What was run, and where."""
+    machine, clients = found["machine"], found["machine"]["clients"]
+    return (
+        f"# Measured by `{found['command']}`\n\n"
+        f"{machine['at']}, {found['seconds']:.0f} s on {machine['cores']} cores (load before "
+        f"{machine['load_before']}), Python {machine['python']}, nginx {machine['nginx']}; written "
+        f"by the run, all figures in [bench.json](bench.json).\n\n"
+        f"Three processes each behind nginx as the role configures it. {clients['quick']} clients "
+        f"that hurry, half of it `GET /hello`, half `POST /orders` with an id; {clients['slow']} "
+        "that ask for what takes 0.5 s. They look at every body, retry nothing and compare the "
+        "orders that were acknowledged with those that were executed.\n\n"
+        "![Failed, throughput, p99 and memory](bench.svg)"
+    )
+
+
+def table(found: dict[str, Any]) -> str:
+    """All candidates."""
+    records = found["candidates"]
+    base = records[0]["requests_per_second"]
+    lines = [
+        "| | failed per roll | retried by nginx per roll | orders lost / twice | requests/s "
+        f"(÷ {records[0]['name']}) | p50 steady / rolling, ms | p99 steady / rolling, ms | "
+        "memory rolling PSS / RSS, MiB | a roll, s |",
+        "| --- " + "| ---: " * 8 + "|",
+    ]
+    lines += [
+        f"| **{r['name']}** | {r['failed_per_roll']:.1f} | {r['retried_per_roll']:.0f} "
+        f"| {r['posts_lost']} / {r['posts_twice']} "
+        f"| {r['requests_per_second']:,.0f} ({r['requests_per_second'] / base:.2f}) "
+        f"| {r['p50_ms_steady']:.0f} / {r['p50_ms_rolling']:.0f} "
+        f"| {r['p99_ms_steady']:.0f} / {r['p99_ms_rolling']:.0f} "
+        f"| {r['pss'] / 2**20:.0f} / {r['rss'] / 2**20:.0f} | {r['roll_seconds']:.1f} |"
+        for r in records
+    ]
+    explained = [
+        "",
+        "Retried: the process that nginx asked first could not be connected to, or failed it. "
+        "Without `proxy_next_upstream` the client would have seen that.",
+        "",
+        *(f"- {record['name']}: {record['how']}" for record in records),
+    ]
+    return "\n".join(lines + explained)
+
+
+def words(found: dict[str, Any]) -> str:
+    """Where a peer is better than the kit at its best, and what bounds; said by the figures."""
+    records = found["candidates"]
+    kits = [r for r in records if r["name"].startswith("kit")]
+    if not kits:
+        return ""
+    lines = ["## Where another is better", ""]
+    for record in records:
+        better = [
+            f"{text} ({record[key]:,.0f} against {best:,.0f})"
+            for key, text in MORE.items()
+            if record[key] > NOISE * (best := max(kit[key] for kit in kits))
+        ]
+        for key, text in LESS.items():
+            best = min(kit[key] for kit in kits)
+            if record not in kits and record[key] * NOISE < best:
+                unit = 2**20 if key == "pss" else 1
+                better.append(f"{text} ({record[key] / unit:,.1f} against {best / unit:,.1f})")
+        if better and record not in kits:
+            lines.append(f"- {record['name']}: {', '.join(better)}")
+    if len(lines) == 2:
+        lines.append("Nowhere in this run.")
+    busy = min(r["cores_busy"] for r in records)
+    most = max(r["cores_clients"] for r in records)
+    lines += [
+        "",
+        f"While the load was steady, {busy:.1f} of {found['machine']['cores']} cores or more were "
+        f"busy, with the clients' own share at most {most:.2f} of one: the servers bound, not the "
+        "clients."
+        if busy > 0.9 * found["machine"]["cores"] and most < 0.5
+        else f"While the load was steady, at the least {busy:.1f} of {found['machine']['cores']} "
+        f"cores were busy, and the clients took up to {most:.2f} of one: they may bound too.",
+    ]
+    return "\n".join(lines)
+
+
+def growth(found: dict[str, Any]) -> str:
+    """Rolls of more and more processes."""
+    if not (growth := found.get("growth")):
+        return ""
+    one = growth["slow"]["seconds"] / growth["slow"]["processes"]
+    rows = [(size, "1") for size in growth["sizes"]] + [(growth["batched"], "25%")]
+    lines = [
+        "## More and more processes",
+        "",
+        "The kit on unix sockets, nobody asking.",
+        "",
+        "| processes | at a time | a roll, s | per process, s | of it processor time of "
+        "conductor and supervisord, s |",
+        "| ---: " * 5 + "|",
+    ]
+    lines += [
+        f"| {row['processes']} | {batch} | {row['seconds']:.1f} "
+        f"| {row['seconds'] / row['processes']:.2f} "
+        f"| {row['own_cpu_seconds'] / row['processes']:.3f} |"
+        for row, batch in rows
+    ]
+    slow = growth["slow_batched"]
+    lines += [
+        "",
+        f"Of an app that takes 4 s to become ready, one process takes {one:.1f} s, and "
+        f"{slow['processes']} of them, 25% at a time, {slow['seconds']:.1f} s: "
+        f"{slow['seconds'] / one:.1f} times as long. What starts at the same time shares the "
+        "cores: of an app whose start is all work, batches save only the waiting.",
+    ]
+    return "\n".join(lines)
+
+
+def plot(records: list[dict[str, Any]], path: Path) -> None:
+    """Draw the candidates side by side."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    # The same figures make the same file.
+    mpl.rcParams.update({"svg.hashsalt": "bench", "svg.fonttype": "none", "font.size": 9})
+    from matplotlib import pyplot
+
+    panels = [
+        ("failed requests per roll", [("failed_per_roll", 1.0)]),
+        ("requests per second, steady", [("requests_per_second", 1.0)]),
+        ("p99 in ms: steady, rolling", [("p99_ms_steady", 1.0), ("p99_ms_rolling", 1.0)]),
+        ("memory while rolling, MiB (PSS)", [("pss", 2.0**20)]),
+    ]
+    names = [record["name"] for record in records]
+    figure, axes = pyplot.subplots(2, 2, figsize=(9, 1.6 + 0.5 * len(records)), sharey=True)
+    for panel, (title, columns) in zip(axes.flat, panels, strict=True):
+        for number, (key, unit) in enumerate(columns):
+            height = 0.8 / len(columns)
+            places = [row + number * height for row in range(len(names))]
+            values = [record[key] / unit for record in records]
+            colours = ["#2a7" if n.startswith("kit") else "#999" for n in names]
+            bars = panel.barh(places, values, height, color=colours, alpha=1 - 0.4 * number)
+            panel.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
+        panel.set_title(title, fontsize=10)
+        panel.margins(x=0.15)
+        panel.set_yticks(range(len(names)), names)
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
