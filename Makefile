@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8080
 ARGS ?=
+SCENARIOS ?=
 
 # Everything stays inside the clone.
 export XDG_CACHE_HOME := $(CURDIR)/.cache
@@ -14,6 +15,8 @@ export PORT
 # Of a proxy that intercepts TLS, for the image builds.
 export CERTIFICATES ?= $(or $(PIP_CERT),/dev/null)
 export DOCKER_BUILDKIT := 1
+# Ansible's lines as they are, not boxed.
+export MOLECULE_COMMAND_BORDERS := false
 PLAYBOOK = ansible-playbook -i inventory/local site.yml -e tornado_app_nginx_listen=127.0.0.1:$(PORT)
 
 .DEFAULT_GOAL := help
@@ -37,19 +40,30 @@ setup: .venv/ready nginx ## make .venv with pinned tools, and install nginx wher
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
 	@touch $@
 
+.venv/ready-bench: .venv/ready-test requirements-bench.txt
+	@echo 'adding the tools of requirements-bench.txt'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-bench.txt
+	@touch $@
+
 # The package would start a server on port 80; policy-rc.d forbids that while it is installed.
-nginx wrk chromium:
+nginx wrk chromium faketime redis-server ssh:
 	@command -v $@ >/dev/null || { \
 	    echo 'installing $@ from the distribution, not started (apt-get, as root)'; \
 	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	    policy=/usr/sbin/policy-rc.d; [ -e $$policy ] && policy=; \
 	    [ -z "$$policy" ] || printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 755 /dev/stdin $$policy; \
-	    $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $@ >/dev/null; code=$$?; \
+	    $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(subst ssh,openssh-client,$@) >/dev/null; code=$$?; \
 	    [ -z "$$policy" ] || $$sudo rm $$policy; \
 	    exit $$code; }
 
 demo: setup ## deploy, roll and break the demo app under load, and report (PORT=, ARGS= for the playbook)
 	@PORT=$(PORT) python -m bench.demo $(ARGS)
+
+bench: setup .venv/ready-bench wrk ## this kit, the known recipe and others side by side, into bench/results (ARGS=)
+	@python -m bench.compare $(ARGS)
+
+soak: setup .venv/ready-bench wrk ## REQUESTS (1000000) over ROLLS (100) of the kit: nothing lost, nothing grows
+	@python -m bench.soak $(addprefix --requests ,$(REQUESTS)) $(addprefix --rolls ,$(ROLLS)) $(ARGS)
 
 up: setup ## local: deploy the demo app here, without Docker, on 127.0.0.1:PORT
 	@$(PLAYBOOK) $(ARGS)
@@ -104,15 +118,28 @@ lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
 	yamllint --strict .
 	ansible-lint --offline
 
-test: lint nginx wrk chromium docker-compose ## everything that decides whether a change is good
+test: lint .venv/ready-bench nginx wrk chromium faketime redis-server docker-compose ## everything that decides whether a change is good
 	python -m pytest
+	@$(MAKE) molecule
+
+molecule: .venv/ready-test wrk ssh ## the role on containers that boot Debian's systemd (SCENARIOS='-s default' for one of all)
+	@docker info >/dev/null
+	$(if $(SCENARIOS),molecule test $(SCENARIOS),molecule create && $(MAKE) --no-print-directory --jobs=2 --output-sync molecule-shared molecule-fleet)
+
+# Two at a time, as Ansible mostly waits: the fleet has hosts of its own, all others share theirs.
+molecule-shared:
+	molecule test --all --exclude fleet
+
+molecule-fleet:
+	molecule test --scenario-name fleet
 
 lock: ## compile the lock files again
 	@$(PYTHON) -m venv .cache/pip-tools && .cache/pip-tools/bin/python -m pip install --quiet pip-tools
-	@for name in requirements requirements-test; do .cache/pip-tools/bin/pip-compile --quiet --upgrade --strip-extras --no-header \
+	@for name in requirements requirements-test requirements-bench; do .cache/pip-tools/bin/pip-compile --quiet --upgrade --strip-extras --no-header \
 	    --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file $$name.txt $$name.in; done
 
 clean: down ## remove everything that was made here
+	@! command -v docker >/dev/null || docker image ls --quiet --filter label=tornado-app.molecule | sort -u | xargs --no-run-if-empty docker image rm --force >/dev/null
 	@rm -rf .venv .cache .run out
 
-.PHONY: help setup nginx wrk chromium demo up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test lock clean
+.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test molecule molecule-shared molecule-fleet lock clean
