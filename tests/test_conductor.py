@@ -321,7 +321,7 @@ def test_a_handler_that_never_yields_is_killed_reported_and_the_roll_goes_on(
     make_home: MakeHome,
 ) -> None:
     home = make_home()
-    home.ctl("rollout", home.add("r1", max_wait=1, stopwaitsecs=3))
+    home.ctl("rollout", home.add("r1", max_wait=1, stopwaitsecs=3, ready_timeout=3))
     with ThreadPoolExecutor() as threads:
         stuck = threads.submit(get, home, home.ports[0], "/block?seconds=30")
         time.sleep(0.3)
@@ -330,6 +330,17 @@ def test_a_handler_that_never_yields_is_killed_reported_and_the_roll_goes_on(
             stuck.result()
     assert "killed by supervisord after stopwaitsecs (3 s)" in done.stdout
     assert "3 of 3 processes replaced" in done.stdout
+
+
+def test_a_process_that_is_busy_for_long_is_waited_for(make_home: MakeHome) -> None:
+    home = make_home()
+    home.ctl("rollout", home.add("r1", ready_timeout=20))
+    with ThreadPoolExecutor() as threads:
+        busy = threads.submit(get, home, home.ports[-1], "/block?seconds=12")
+        time.sleep(0.3)
+        home.ctl("restart")
+        assert busy.result()[0] == 200
+    assert list(home.events("unready", "failed")) == []
 
 
 def test_a_process_pool_finishes_and_leaves_nothing(make_home: MakeHome) -> None:

@@ -35,7 +35,7 @@ from typing import IO, Any
 # Seconds between two looks at a process: the most that a roll adds to its own drain and start.
 TICK = 0.02
 
-# Seconds that a process may take to answer whether it is ready, its loop being busy.
+# Seconds that a process may at least take to answer whether it is ready, its loop being busy.
 PROBE_TIMEOUT = 10.0
 
 JOURNAL_BYTES = 5_000_000
@@ -410,13 +410,13 @@ class Conductor:
         return Configuration.read(path)
 
     async def unready(
-        self, expected: Mapping[str, Configuration], timeout: float = PROBE_TIMEOUT
+        self, expected: Mapping[str, Configuration], *, patient: bool = False
     ) -> dict[str, str]:
         """Ask processes for readiness, all at once.
 
         Args:
             expected: the configuration that each process runs, by name.
-            timeout: seconds to wait for an answer.
+            patient: give a busy process the time to answer that a starting one has to get ready.
 
         Returns:
             Why each that is not ready is not, by name.
@@ -430,7 +430,8 @@ class Conductor:
                 return ended
             if state is None or not state.up:
                 return f"is {state.state.lower()}" if state else "is not there"
-            why = await self._answer(expected[name], name, timeout)
+            patience = expected[name].ready_timeout if patient else 0
+            why = await self._answer(expected[name], name, max(PROBE_TIMEOUT, patience))
             if why and name in self._ready_pids:
                 # It may be ending: its sockets are closed first.
                 await asyncio.sleep(TICK)
@@ -449,9 +450,9 @@ class Conductor:
         return f"answers {status} on {path}" if status else f"does not answer on {path}"
 
     async def settled(self, expected: Mapping[str, Configuration]) -> dict[str, str]:
-        """`unready`, once processes that are just starting have had the time they may take."""
+        """`unready`, once those that start or are busy have had the time they may take."""
         began = time.monotonic()
-        unready = await self.unready(expected)
+        unready = await self.unready(expected, patient=True)
         while unready:
             states = self.supervisor.states(unready)
             waiting = [
@@ -463,7 +464,7 @@ class Conductor:
             if not waiting:
                 break
             await asyncio.sleep(TICK)
-            unready = await self.unready({name: expected[name] for name in unready})
+            unready = await self.unready({name: expected[name] for name in unready}, patient=True)
         return unready
 
     async def status(self, configuration: Configuration) -> list[dict[str, Any]]:
