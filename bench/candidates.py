@@ -24,8 +24,9 @@ BIN = Path(sys.executable).parent
 PROCESSES = 3
 
 # As the Stack has them: nginx listens two below the first process.
-BASE_PORT = 9603
-PORT = BASE_PORT - 2
+BASE_PORT = 9103
+# Of what is compared in turn, above as many processes as there may be.
+OTHER_PORT = 9183
 
 # Seconds for a start, a roll or a stop, which are to take less.
 PATIENCE = 120.0
@@ -37,16 +38,22 @@ EXTRA = "add_header X-Upstream-Status $upstream_status always;"
 class Candidate:
     """One way to serve the app.
 
+    Args:
+        base_port: of its first process.
+
     Attributes:
         name: of it, in tables.
         how: what it is, in a line.
+        port: where nginx listens.
         folder: where all of it is; `data` in it is where its processes write what they did.
     """
 
     name: str
     how: str
 
-    def __init__(self) -> None:
+    def __init__(self, base_port: int = BASE_PORT) -> None:
+        self.base_port = base_port
+        self.port = base_port - 2
         self.folder = ROOT / f".run/bench-{self.name}"
 
     @property
@@ -80,13 +87,13 @@ class Kit(Candidate):
     """The kit, deployed by its role and rolled by its conductor."""
 
     def __init__(self, listener: str, how: str) -> None:
-        self.name = f"kit-{listener}"
-        self.how = how
+        self.name, self.how = f"kit-{listener}", how
+        super().__init__()
         # The Tornado that all the others have, and like them no metrics.
         packages = ["./app", f"tornado=={tornado.version}"]
         self.stack = Stack(
             "bench",
-            BASE_PORT,
+            self.base_port,
             tornado_app_listener=listener,
             tornado_app_packages=packages,
             tornado_app_processes=PROCESSES,
@@ -98,7 +105,7 @@ class Kit(Candidate):
 
     def start(self, processes: int = PROCESSES) -> None:
         self.stack.playbook(tornado_app_processes=processes)
-        answers()
+        answers(self.port)
 
     def roll(self, batch: str = "1") -> None:
         self.stack.ctl("restart", "--batch", batch)
@@ -122,8 +129,8 @@ class Peer(Candidate):
 
     keepalive = 32
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, base_port: int = BASE_PORT) -> None:
+        super().__init__(base_port)
         self.running: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -144,7 +151,7 @@ class Peer(Candidate):
             ansible_facts={"processor_nproc": 2, "user_id": getpass.getuser(), "user_gid": 0},
             tornado_app_home=str(self.folder),
             tornado_app_rootless=True,
-            tornado_app_nginx_listen=f"127.0.0.1:{PORT}",
+            tornado_app_nginx_listen=f"127.0.0.1:{self.port}",
             tornado_app_nginx_extra=EXTRA,
             tornado_app_nginx_supervised=False,
             tornado_app_nginx_upstream_keepalive=self.keepalive,
@@ -155,7 +162,7 @@ class Peer(Candidate):
         configuration = self.folder / "nginx/nginx.conf"
         configuration.write_text(role.render("nginx.conf.j2"))
         self.run(["nginx", "-c", str(configuration), "-g", "daemon off;"])
-        answers()
+        answers(self.port)
 
     def run(self, command: Sequence[str]) -> int:
         """Start a program that stays, with its output in the log; returns its pid."""
@@ -196,7 +203,7 @@ class Recipe(Peer):
 
     @property
     def listen(self) -> list[str]:
-        return [f"127.0.0.1:{BASE_PORT + number}" for number in range(PROCESSES)]
+        return [f"127.0.0.1:{port}" for port in self.ports]
 
     def serve(self) -> None:
         text = SUPERVISORD.format(home=self.folder, user=os.getuid())
@@ -214,7 +221,7 @@ class Recipe(Peer):
     @property
     def ports(self) -> list[int]:
         """Of the processes."""
-        return list(range(BASE_PORT, BASE_PORT + PROCESSES))
+        return list(range(self.base_port, self.base_port + PROCESSES))
 
     def roll(self) -> None:
         ctl = f"{BIN}/supervisorctl -c {self.folder}/supervisord.conf restart".split()
@@ -334,7 +341,7 @@ def candidates() -> list[Candidate]:
     ]
 
 
-def answers(port: int = PORT) -> None:
+def answers(port: int) -> None:
     """Wait until GET /hello is answered."""
     url = f"http://127.0.0.1:{port}/hello"
 

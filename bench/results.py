@@ -1,6 +1,7 @@
 """What `make bench` found, as a table and a plot."""
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
@@ -107,6 +108,7 @@ def words(found: dict[str, Any]) -> str:
             lines.append(f"- {record['name']}: {', '.join(better)}")
     if len(lines) == 2:
         lines.append("Nowhere in this run.")
+    lines += ["", *turns(kits)]
     busy = min(r["cores_busy"] for r in records)
     most = max(r["cores_clients"] for r in records)
     lines += [
@@ -119,6 +121,17 @@ def words(found: dict[str, Any]) -> str:
         f"cores were busy, and the clients took up to {most:.2f} of one: they may bound too.",
     ]
     return "\n".join(lines)
+
+
+def turns(kits: list[dict[str, Any]]) -> list[str]:
+    """The kit's throughput beside the recipe's, as the two took turns."""
+    return [
+        f"{kit['name']} answered {median(times):.2f} times the recipe's requests per second "
+        f"({min(times):.2f} to {max(times):.2f}) when they took turns of a few seconds, "
+        f"{len(times)} each, so that the machine's drift does not decide."
+        for kit in kits
+        if (times := kit["times_recipe"])
+    ]
 
 
 def growth(found: dict[str, Any]) -> str:

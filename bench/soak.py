@@ -15,7 +15,7 @@ from statistics import linear_regression, mean
 
 import psutil
 
-from bench.candidates import PORT, Kit
+from bench.candidates import Kit
 from bench.clients import Seen, clients
 from bench.results import FOLDER
 
@@ -48,7 +48,7 @@ class Soak:
             self.kit.start()
             folder = self.kit.folder / "soak"
             run = f"{os.getpid()}x{int(self.began)}"
-            with clients(PORT, folder, run, self.kit.data) as seen:
+            with clients(self.kit.port, folder, run, self.kit.data) as seen:
                 for number in range(1, rolls + 1):
                     self.roll()
                     if number % 10 == 0 or number == rolls:
