@@ -17,6 +17,7 @@ export CERTIFICATES ?= $(or $(PIP_CERT),/dev/null)
 export DOCKER_BUILDKIT := 1
 # Ansible's lines as they are, not boxed.
 export MOLECULE_COMMAND_BORDERS := false
+PARALLEL = $(MAKE) --no-print-directory --jobs=2 --output-sync
 PLAYBOOK = ansible-playbook -i inventory/local site.yml -e tornado_app_nginx_listen=127.0.0.1:$(PORT)
 
 .DEFAULT_GOAL := help
@@ -118,15 +119,19 @@ lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
 	yamllint --strict .
 	ansible-lint --offline
 
-test: lint .venv/ready-bench nginx wrk chromium faketime redis-server docker-compose ## everything that decides whether a change is good
+test: .venv/ready-bench nginx wrk chromium faketime redis-server docker-compose ## everything that decides whether a change is good
+	@$(PARALLEL) lint molecule-create
 	python -m pytest
 	@$(MAKE) molecule
 
-molecule: .venv/ready-test wrk ssh ## the role on containers that boot Debian's systemd (SCENARIOS='-s default' for one of all)
-	@docker info >/dev/null
-	$(if $(SCENARIOS),molecule test $(SCENARIOS),molecule create && $(MAKE) --no-print-directory --jobs=2 --output-sync molecule-shared molecule-fleet)
+molecule: $(if $(SCENARIOS),.venv/ready-test wrk ssh,molecule-create) ## the role on containers that boot Debian's systemd (SCENARIOS='-s default' for one of all)
+	$(if $(SCENARIOS),molecule test $(SCENARIOS),@$(PARALLEL) molecule-shared molecule-fleet)
 
-# Two at a time, as Ansible mostly waits: the fleet has hosts of its own, all others share theirs.
+molecule-create: .venv/ready-test wrk ssh
+	@docker info >/dev/null
+	molecule create
+
+# The fleet has hosts of its own, all others share theirs.
 molecule-shared:
 	molecule test --all --exclude fleet
 
@@ -142,4 +147,4 @@ clean: down ## remove everything that was made here
 	@! command -v docker >/dev/null || docker image ls --quiet --filter label=tornado-app.molecule | sort -u | xargs --no-run-if-empty docker image rm --force >/dev/null
 	@rm -rf .venv .cache .run out
 
-.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test molecule molecule-shared molecule-fleet lock clean
+.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test molecule molecule-create molecule-shared molecule-fleet lock clean

@@ -11,7 +11,7 @@ import aiohttp
 import yaml
 
 from tests.process import Answer, Connection
-from tests.stack import ROOT, Stack, deployed
+from tests.stack import ROOT, Stack
 
 ROLLS = 10
 
@@ -91,7 +91,7 @@ def recipe(name: str, base_port: int, **variables: Any) -> Iterator[Stack]:
     known["tornado_app_environment"] = known.get("tornado_app_environment", {}) | added
     # Heavy programs, several at a time on a shared machine.
     known["tornado_app_ready_timeout"] = 120
-    with deployed(known["tornado_app_name"], base_port, **known | variables) as stack:
+    with Stack(known["tornado_app_name"], base_port, **known | variables).deployed() as stack:
         try:
             yield stack
         except BaseException as error:
@@ -99,8 +99,8 @@ def recipe(name: str, base_port: int, **variables: Any) -> Iterator[Stack]:
             raise
 
 
-def rolled(stack: Stack, *clients: Callable[[int], None]) -> list[int]:
-    """Let clients go on asking while the stack is rolled; how often each did, and what failed.
+def rolled(stack: Stack, *clients: Callable[[int], None], rolls: int = ROLLS) -> list[int]:
+    """Let clients go on asking while the stack is rolled; returns how often each did.
 
     Each is called again and again, with a number that counts, in a thread of its own.
     """
@@ -117,14 +117,14 @@ def rolled(stack: Stack, *clients: Callable[[int], None]) -> list[int]:
     with ThreadPoolExecutor(len(clients)) as threads:
         counts = [threads.submit(ask, client) for client in clients]
         try:
-            for _ in range(ROLLS):
+            for _ in range(rolls):
                 stack.ctl("restart")
         finally:
             asking.clear()
         found = [count.result() for count in counts]
     # nginx asks another process where a GET was cut, so look at the drains themselves.
     log = logged(stack)
-    assert log.count("drained in ") == 3 * ROLLS
+    assert log.count("drained in ") == 3 * rolls
     assert "cut off" not in log
     return found
 

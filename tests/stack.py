@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 # What 100 clients ask that leave the playbook its share of the machine.
-LIGHT = "/slow?seconds=0.5"
+LIGHT = "/slow?seconds=1"
 
 
 @dataclass
@@ -71,6 +72,24 @@ class Stack:
             "tornado_app_processes": 3,
             "tornado_app_trial": 1,
         } | variables
+
+    @contextmanager
+    def deployed(self) -> Iterator[Self]:
+        """Within this context it is up; after it, nothing of it is left."""
+        if self.home.exists():  # of a run that was interrupted
+            self.playbook(tornado_app_state="absent")
+        try:
+            self.playbook()
+            yield self
+            if self.home.exists():  # no test has removed it
+                # A reload must not meet an nginx that is only starting.
+                assert "terminated by SIGHUP" not in (self.home / "log/supervisord.log").read_text()
+                self.ctl("shutdown")
+                shutil.rmtree(self.home)
+        finally:
+            if self.home.exists():
+                self.playbook(tornado_app_state="absent")
+        assert str(self.home) not in os.popen("ps -eo args").read()
 
     def command(self, *arguments: str, **variables: Any) -> list[str]:
         """The command line of the playbook."""
@@ -149,23 +168,6 @@ class Stack:
         """Within this context clients ask; see `wrk`."""
         with wrk(self.port, path, clients, script=script) as found:
             yield found
-
-
-@contextmanager
-def deployed(name: str, base_port: int, **variables: Any) -> Iterator[Stack]:
-    """Within this context a stack is up; after it, nothing of it is left."""
-    stack = Stack(name, base_port, **variables)
-    if stack.home.exists():  # of a run that was interrupted
-        stack.playbook(tornado_app_state="absent")
-    try:
-        stack.playbook()
-        yield stack
-        # A reload must not meet an nginx that is only starting.
-        assert "terminated by SIGHUP" not in (stack.home / "log/supervisord.log").read_text()
-    finally:
-        stack.playbook(tornado_app_state="absent")
-    assert not stack.home.exists()
-    assert str(stack.home) not in os.popen("ps -eo args").read()
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Edge(Stack):
 
 @pytest.fixture(scope="module")
 def edge() -> Iterator[Edge]:
-    """A stack with a self-signed certificate; at the end it is removed."""
+    """A stack with a self-signed certificate."""
     stack = Edge(
         "edge",
         9403,
@@ -83,9 +83,8 @@ def edge() -> Iterator[Edge]:
         tornado_app_nginx_tls_hsts=300,
         tornado_app_nginx_metrics_listen=f"127.0.0.1:{METRICS}",
     )
-    stack.playbook()
-    yield stack
-    stack.playbook(tornado_app_state="absent")
+    with stack.deployed():
+        yield stack
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

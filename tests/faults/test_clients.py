@@ -20,6 +20,9 @@ BASE_PORT = 9733
 MAX_WAIT = 5
 VARIABLES = app.VARIABLES | {"tornado_app_max_wait": MAX_WAIT}
 
+# nginx has them, whatever it passes on to.
+pytestmark = pytest.mark.parametrize("stack", ["port"], indirect=True, scope="module")
+
 MIB = 32
 
 

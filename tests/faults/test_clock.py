@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.faults import app
-from tests.stack import Stack, deployed, run, until
+from tests.stack import Stack, run, until
 
 BASE_PORT = 9723
 MAX_WAIT = 5
@@ -46,7 +46,8 @@ def step(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Stack]:
     """A stack."""
-    with deployed("clock", BASE_PORT, tornado_app_max_wait=MAX_WAIT, **app.VARIABLES) as stack:
+    variables = app.VARIABLES | {"tornado_app_max_wait": MAX_WAIT}
+    with Stack("clock", BASE_PORT, **variables).deployed() as stack:
         yield stack
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import LIGHT, Stack, deployed
+from tests.stack import LIGHT, Stack
 
 BASE_PORT = 9713
 
@@ -33,7 +33,8 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def stack(disk: Path) -> Iterator[Stack]:
     """A stack whose home is there."""
-    with deployed("disk-full", BASE_PORT, tornado_app_home=str(disk / "home")) as stack:
+    home = str(disk / "home")
+    with Stack("disk-full", BASE_PORT, tornado_app_home=home).deployed() as stack:
         yield stack
 
 
