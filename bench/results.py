@@ -127,8 +127,8 @@ def turns(kits: list[dict[str, Any]]) -> list[str]:
     """The kit's throughput beside the recipe's, as the two took turns."""
     return [
         f"{kit['name']} answered {median(times):.2f} times the recipe's requests per second "
-        f"({min(times):.2f} to {max(times):.2f}) when they took turns of a few seconds, "
-        f"{len(times)} each, so that the machine's drift does not decide."
+        f"(the median; {min(times):.2f} to {max(times):.2f}) when the two took turns, {len(times)} "
+        "each, of `/hello`, so that the machine's drift does not decide."
         for kit in kits
         if (times := kit["times_recipe"])
     ]
