@@ -124,11 +124,13 @@ test: .venv/ready-bench nginx wrk chromium faketime redis-server docker-compose 
 	python -m pytest
 	@$(MAKE) molecule
 
-molecule: $(if $(SCENARIOS),.venv/ready-test wrk ssh,molecule-create) ## the role on containers that boot Debian's systemd (SCENARIOS='-s default' for one of all)
+molecule: $(if $(SCENARIOS),molecule-tools,molecule-create) ## the role on containers that boot Debian's systemd (SCENARIOS='-s default' for one of all)
 	$(if $(SCENARIOS),molecule test $(SCENARIOS),@$(PARALLEL) molecule-shared molecule-fleet)
 
-molecule-create: .venv/ready-test wrk ssh
+molecule-tools: .venv/ready-test wrk ssh
 	@docker info >/dev/null
+
+molecule-create: molecule-tools
 	molecule create
 
 # The fleet has hosts of its own, all others share theirs.
@@ -147,4 +149,4 @@ clean: down ## remove everything that was made here
 	@! command -v docker >/dev/null || docker image ls --quiet --filter label=tornado-app.molecule | sort -u | xargs --no-run-if-empty docker image rm --force >/dev/null
 	@rm -rf .venv .cache .run out
 
-.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test molecule molecule-create molecule-shared molecule-fleet lock clean
+.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test molecule molecule-tools molecule-create molecule-shared molecule-fleet lock clean

@@ -165,7 +165,7 @@ class Bench:
         return times
 
     def clients(self, candidate: Candidate) -> AbstractContextManager[Seen]:
-        """`clients` of a candidate; the two of the kit keep their orders in the same place."""
+        """`clients` of a candidate, with ids of their own: the two of the kit share a journal."""
         run = f"{os.getpid()}x{time.monotonic_ns()}"
         return clients(candidate.port, candidate.folder / "clients", run, candidate.data)
 
