@@ -233,7 +233,8 @@ def main() -> None:
     readies: dict[str, Ready] = {"yes": yes, "no": no, "later": later, "fails": fails}
     ready = readies.get(os.environ.get("READY", ""))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if "TLS" in os.environ else None
-    asyncio.run(tornado_drain.serve(app, ready=ready, ssl_options=tls))
+    serve = tornado_drain.serve(app, ready=ready, ssl_options=tls, idle_connection_timeout=0.1)
+    asyncio.run(serve)
     say("after serve")
     after = os.environ.get("AFTER", "")
     if after == "code":

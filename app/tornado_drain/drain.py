@@ -18,7 +18,7 @@ from tornado.iostream import IOStream
 from tornado.web import OutputTransform, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from tornado_drain.logs import set_request_id
+from tornado_drain.logs import HEADER, set_headers
 
 _logger = logging.getLogger("tornado_drain")
 _T = TypeVar("_T")
@@ -30,12 +30,12 @@ _TICK = 0.02
 _CLOSE_RATE = 100
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Request:
     """A request from its headers to the end of its handler, `since` by the monotonic clock."""
 
-    line: str
-    request_id: str = ""
+    start_line: RequestStartLine
+    headers: HTTPHeaders
     handler: RequestHandler | None = None
     since: float = field(default_factory=time.monotonic)
     message: Future[Any] | None = None  # the WebSocket message being handled
@@ -96,9 +96,11 @@ class Drain:
         """How many connections are open, idle ones and WebSockets among them."""
         return sum(not stream.closed() for stream in self.connections)
 
-    def begin_request(self, connection: HTTPConnection, line: str, request_id: str) -> None:
-        """Count a request whose headers have arrived on `connection`; its id is nginx's."""
-        self.requests[connection] = Request(line, request_id)
+    def begin_request(
+        self, connection: HTTPConnection, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> None:
+        """Count a request whose headers have arrived on `connection`."""
+        self.requests[connection] = Request(start_line, headers)
 
     def abandon_request(self, connection: HTTPConnection) -> None:
         """Forget a request that ended without a handler, its body never completed, say."""
@@ -106,26 +108,25 @@ class Drain:
         if request is not None and request.handler is None:
             del self.requests[connection]
 
-    @contextlib.contextmanager
-    def handling(self, handler: RequestHandler) -> Iterator[None]:
-        """Keep the request in flight until its handler ends, even if its client is gone."""
+    def begin_handler(self, handler: RequestHandler) -> None:
+        """Keep the request in flight until `end_handler`, even if its client is gone."""
         connection = handler.request.connection
-        request = self.requests.get(connection) if connection is not None else None
-        if connection is None or request is None:
-            yield
+        request = self.requests.get(connection)  # type: ignore[arg-type]
+        if request is None:  # one of the drain's own paths
             return
         request.handler = handler
-        set_request_id(request.request_id)
+        set_headers(request.headers)
         if isinstance(handler, WebSocketHandler):
             request.watch_messages(handler)
             # With `no_keep_alive` Tornado would end the connection once it has answered 101.
-            connection._disconnect_on_finish = False  # type: ignore[attr-defined]
+            connection._disconnect_on_finish = False  # type: ignore[union-attr]
         if self.begun.is_set():
             self._tell(handler)
-        try:
-            yield
-        finally:
-            self.requests.pop(connection, None)
+
+    def end_handler(self, handler: RequestHandler) -> None:
+        """Count the request as answered."""
+        request = self.requests.pop(handler.request.connection, None)  # type: ignore[arg-type]
+        if request is not None:
             self.answered += 1
             self.on_answer(handler.get_status(), time.monotonic() - request.since)
 
@@ -174,12 +175,13 @@ class Drain:
         for request in self.requests.values():
             kind = "WebSocket" if request.is_websocket() else "request"
             _logger.error(
-                "cut off at MAX_WAIT (%g s): %s %s, %.1f s old, id %s",
+                "cut off at MAX_WAIT (%g s): %s %s %s, %.1f s old, id %s",
                 max_wait,
                 kind,
-                request.line,
+                request.start_line.method,
+                request.start_line.path,
                 now - request.since,
-                request.request_id or "-",
+                request.headers.get(HEADER, "-"),
             )
         for task in self.tasks:
             _logger.error("cut off at MAX_WAIT (%g s): task %s", max_wait, task.get_name())
@@ -205,8 +207,12 @@ def instrument() -> None:
     async def counted(
         self: RequestHandler, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
-        with _current.handling(self):
+        drain = _current
+        drain.begin_handler(self)
+        try:
             await execute(self, transforms, *args, **kwargs)
+        finally:
+            drain.end_handler(self)
 
     @functools.wraps(write_headers)
     def marked(

@@ -3,20 +3,23 @@
 import logging
 from contextvars import ContextVar
 
+from tornado.httputil import HTTPHeaders
+
 # What nginx sets, whatever the client sent.
 HEADER = "X-Request-ID"
 
-_current = ContextVar("request_id", default="")
+_headers: ContextVar[HTTPHeaders] = ContextVar("headers")
 
 
 def request_id() -> str:
     """Return the id of the request being handled, as in nginx's access log; "" outside of one."""
-    return _current.get()
+    headers = _headers.get(None)
+    return headers.get(HEADER, "") if headers else ""
 
 
-def set_request_id(value: str) -> None:
-    """Make this the id of the request that the running task handles."""
-    _current.set(value)
+def set_headers(headers: HTTPHeaders) -> None:
+    """Make these the headers of the request that the running task handles."""
+    _headers.set(headers)
 
 
 def add_request_id(record: logging.LogRecord) -> bool:
@@ -30,7 +33,7 @@ def add_request_id(record: logging.LogRecord) -> bool:
     Returns:
         True: everything is logged.
     """
-    record.request_id = _current.get() or "-"
+    record.request_id = request_id() or "-"
     return True
 
 

@@ -29,7 +29,6 @@ from tornado.web import Application, RequestHandler
 
 from tornado_drain.drain import Drain, current, instrument
 from tornado_drain.listener import accept_rest, bind, refuse_new
-from tornado_drain.logs import HEADER
 
 try:
     from tornado_drain import metrics
@@ -120,6 +119,9 @@ class Process:
     def add(self, server: HTTPServer, sockets: list[socket.socket]) -> None:
         """Drain `server` too, which listens on `sockets` or is about to."""
         watch(server, self.drain, self._own)
+        # Idle connections are nginx's to close: it may be about to use one. Tornado's timer for
+        # them (HTTPServer's `idle_connection_timeout`) also takes a twelfth of a short request.
+        server.conn_params.header_timeout = None
         self._listening += [(server, sock) for sock in sockets]
         if self.drain.signalled:
             self._refuse_new()
@@ -177,6 +179,7 @@ async def serve(
         ready: whether the app itself is ready, asked at each ``/-/ready``; if it raises, 500.
         server_options: for `tornado.httpserver.HTTPServer`. ``xheaders`` is on by default: only
             the kit's nginx, which overwrites these headers, can reach the process.
+            ``idle_connection_timeout`` has no effect: idle connections are nginx's to close.
 
     Raises:
         ValueError: a setting is not of its form, or this is not the main thread.
@@ -255,8 +258,7 @@ def watch(server: HTTPServer, drain: Drain, own: Application) -> None:
         def start(start_line: RequestStartLine, headers: HTTPHeaders) -> HTTPMessageDelegate:
             if start_line.path.startswith(_OWN):
                 return own.start_request(server_conn, connection)
-            line = f"{start_line.method} {start_line.path}"
-            drain.begin_request(connection, line, headers.get(HEADER, ""))
+            drain.begin_request(connection, start_line, headers)
             return start_request(server_conn, connection)
 
         return _Started(start)
