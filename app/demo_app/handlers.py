@@ -1,6 +1,7 @@
 """What real apps do: quick answers, orders, long work, streams, uploads and WebSockets."""
 
 import asyncio
+import functools
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from demo_app.front import page
 LONGEST = 600.0
 
 
+@functools.cache
 def identity() -> dict[str, object]:
     """Which process answers."""
     return {
