@@ -68,6 +68,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("tornado_app_nginx_tls_hsts", 300, "0, or a tornado_app_nginx_tls_certificate"),
     ("tornado_app_nginx_trusted_proxies", ["example.org"], "addresses or networks"),
     ("tornado_app_nginx_upstream_keepalive", -1, "at least 0"),
+    ("tornado_app_nginx_workers", 0, "at least 1"),
 ]
 
 

@@ -12,6 +12,8 @@ from tests.faults.customers import Customers
 from tests.stack import Stack, children, until
 
 BASE_PORT = 9703
+# One of nginx's is killed; the other is there.
+VARIABLES = {"tornado_app_nginx_workers": 2}
 
 
 def ended(pid: int) -> bool:
