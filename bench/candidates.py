@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import psutil
 import tornado
@@ -31,8 +32,10 @@ OTHER_PORT = 9183
 # Seconds for a start, a roll or a stop, which are to take less.
 PATIENCE = 120.0
 
-# So that the clients see what nginx had to ask for twice.
-EXTRA = "add_header X-Upstream-Status $upstream_status always;"
+# The role's, for the nginx of all. So that the clients see what it had to ask for twice.
+NGINX: dict[str, Any] = {
+    "tornado_app_nginx_extra": "add_header X-Upstream-Status $upstream_status always;"
+}
 
 
 class Candidate:
@@ -99,12 +102,11 @@ class Kit(Candidate):
             tornado_app_processes=PROCESSES,
             # Many that start at once on few cores.
             tornado_app_ready_timeout=120,
-            tornado_app_nginx_extra=EXTRA,
         )
         self.folder = self.stack.home
 
     def start(self, processes: int = PROCESSES) -> None:
-        self.stack.playbook(tornado_app_processes=processes)
+        self.stack.playbook(tornado_app_processes=processes, **NGINX)
         answers(self.port)
 
     def roll(self, batch: str = "1") -> None:
@@ -125,9 +127,13 @@ class Kit(Candidate):
 
 
 class Peer(Candidate):
-    """What is not this kit: nginx as the role configures it, and a server of its own behind it."""
+    """What is not this kit: nginx as the role configures it, and a server of its own behind it.
 
-    keepalive = 32
+    Attributes:
+        nginx: the role's variables for its own.
+    """
+
+    nginx: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, base_port: int = BASE_PORT) -> None:
         super().__init__(base_port)
@@ -148,15 +154,19 @@ class Peer(Candidate):
             (self.folder / name).mkdir(parents=True)
         self.serve()
         role = Role(
-            ansible_facts={"processor_nproc": 2, "user_id": getpass.getuser(), "user_gid": 0},
+            ansible_facts={
+                "processor_nproc": len(os.sched_getaffinity(0)),
+                "user_id": getpass.getuser(),
+                "user_gid": 0,
+            },
             tornado_app_home=str(self.folder),
             tornado_app_rootless=True,
             tornado_app_nginx_listen=f"127.0.0.1:{self.port}",
-            tornado_app_nginx_extra=EXTRA,
             tornado_app_nginx_supervised=False,
-            tornado_app_nginx_upstream_keepalive=self.keepalive,
             __tornado_app_nginx_endpoints=self.listen,
             __tornado_app_nginx_includes=[str(self.folder / "nginx/site.conf")],
+            **NGINX,
+            **self.nginx,
         )
         (self.folder / "nginx/site.conf").write_text(role.render("nginx_site.conf.j2"))
         configuration = self.folder / "nginx/nginx.conf"
@@ -199,7 +209,7 @@ class Recipe(Peer):
 
     name = "recipe"
     how = "server.stop(), wait for in-flight, exit; a new upstream connection per request"
-    keepalive = 0
+    nginx: ClassVar[dict[str, Any]] = {"tornado_app_nginx_upstream_keepalive": 0}
 
     @property
     def listen(self) -> list[str]:
@@ -235,7 +245,7 @@ class RecipeKeepalive(Recipe):
 
     name = "recipe-keepalive"
     how = "the same, upstream connections kept alive as the kit does"
-    keepalive = 32
+    nginx: ClassVar[dict[str, Any]] = {}
 
 
 class Master(Peer):

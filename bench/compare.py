@@ -1,6 +1,7 @@
 """`make bench`: this kit, the known recipe and what else one would use, side by side in one run.
 
-python -m bench.compare [--only NAME,...] [--seconds N] [--rolls N] [--sizes N,...] [--to FOLDER]
+python -m bench.compare [--only NAME,...] [--seconds N] [--rolls N] [--sizes N,...]
+    [--nginx-workers N] [--to FOLDER]
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 import psutil
 
 from bench import results
-from bench.candidates import OTHER_PORT, Candidate, Kit, Recipe, candidates
+from bench.candidates import NGINX, OTHER_PORT, Candidate, Kit, Recipe, candidates
 from bench.clients import CLIENTS, Seen, clients
 from tests.stack import wrk
 
@@ -272,11 +273,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8, help="of steady load for each")
     parser.add_argument("--rolls", type=int, default=3, help="under load, of each")
     parser.add_argument("--sizes", default="2,8,32,64", help="processes of the kit, rolled idle")
+    parser.add_argument("--nginx-workers", type=int, help="by default as the role has it")
     parser.add_argument("--to", type=Path, default=results.FOLDER, help="folder of the results")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(known)
     if unknown := [name for name in names if name not in known]:
         parser.error(f"--only: got {unknown[0]!r}; expected some of {','.join(known)}")
+    if options.nginx_workers is not None:
+        NGINX["tornado_app_nginx_workers"] = options.nginx_workers
     sizes = [int(size) for size in options.sizes.split(",") if size]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     bench = Bench(options.seconds, options.rolls)
