@@ -159,7 +159,7 @@ class Bench:
                 for one in (recipe, candidate):
                     with wrk(one.port) as load:
                         time.sleep(min(TURN_SECONDS, self.seconds))
-                    rates.append(float(load.output.rpartition("Requests/sec:")[2].split()[0]))
+                    rates.append(load.per_second)
                 times.append(rates[1] / rates[0])
         finally:
             recipe.stop()

@@ -27,6 +27,7 @@ class Load:
     """What wrk's clients saw."""
 
     requests: int = 0
+    per_second: float = 0
     failed: int = -1
     cut: int = -1
     output: str = ""
@@ -207,6 +208,8 @@ def wrk(
         found.output, _ = process.communicate()
         total = re.search(r"(\d+) requests in", found.output)
         found.requests = int(total[1]) if total else 0
+        rate = re.search(r"Requests/sec: +([\d.]+)", found.output)
+        found.per_second = float(rate[1]) if rate else 0
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", found.output)
         errors = re.search(r"Socket errors: (.*)", found.output)
         found.failed = int(bad[1]) if bad else 0

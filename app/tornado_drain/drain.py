@@ -181,7 +181,7 @@ class Drain:
                 request.start_line.method,
                 request.start_line.path,
                 now - request.since,
-                request.headers.get(HEADER, "-"),
+                request.headers.get(HEADER) or "-",
             )
         for task in self.tasks:
             _logger.error("cut off at MAX_WAIT (%g s): task %s", max_wait, task.get_name())
