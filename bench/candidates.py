@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 import psutil
 import tornado
 
-from tests.home import ROLE, SUPERVISORD
-from tests.stack import ROOT, Stack
-from tests.templates import Role
+from tests.support.home import SUPERVISORD
+from tests.support.paths import ROLE, ROOT
+from tests.support.role import Role
+from tests.support.stack import Stack
 
 BIN = Path(sys.executable).parent
 PROCESSES = 3

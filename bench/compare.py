@@ -25,7 +25,7 @@ import psutil
 from bench import results
 from bench.candidates import NGINX, OTHER_PORT, Candidate, Kit, Recipe, candidates
 from bench.clients import CLIENTS, Seen, clients
-from tests.stack import wrk
+from tests.support.stack import wrk
 
 # What `make bench` promises of the kit: requests per second over the recipe's, one process's share
 # of a roll of the most processes over that of the fewest, a roll in batches of a quarter over one

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults import app
-from tests.faults.customers import Customers
-from tests.process import Connection
-from tests.stack import Stack
+from tests.support.customers import Customers
+from tests.support.process import Connection
+from tests.support.programs import faults as app
+from tests.support.stack import Stack
 
 BASE_PORT = 9733
 MAX_WAIT = 5

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults import app
-from tests.stack import Stack, run, until
+from tests.support.programs import faults as app
+from tests.support.stack import Stack, run
+from tests.support.wait import until
 
 BASE_PORT = 9723
 MAX_WAIT = 5

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import LIGHT, Stack
+from tests.support.stack import LIGHT, Stack
 
 BASE_PORT = 9713
 

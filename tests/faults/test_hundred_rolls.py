@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import Stack, children, until
+from tests.support.stack import Stack, children
+from tests.support.wait import until
 
 BASE_PORT = 9753
 # Idle upstream connections would cost each drain two seconds.

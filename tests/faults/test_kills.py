@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.faults.customers import Customers
-from tests.stack import Stack, children, until
+from tests.support.customers import Customers
+from tests.support.stack import Stack, children
+from tests.support.wait import until
 
 BASE_PORT = 9703
 # One of nginx's is killed; the other is there.

@@ -16,9 +16,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.faults.customers import Customers
-from tests.process import Connection
-from tests.stack import Stack, children
+from tests.support.customers import Customers
+from tests.support.process import Connection
+from tests.support.stack import Stack, children
 
 BASE_PORT = 9743
 VARIABLES = {

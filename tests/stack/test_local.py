@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.customers import Customers
-from tests.stack import LIGHT, Stack, changed
+from tests.support.customers import Customers
+from tests.support.stack import LIGHT, Stack, changed
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 -- As half.lua, and each thread's clients keep the cookie that they were given.
-dofile("tests/half.lua")
+dofile("tests/support/half.lua")
 response = function(status, headers)
   local cookie = headers["Set-Cookie"]
   if cookie then

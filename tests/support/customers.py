@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 
 @dataclass

@@ -10,8 +10,9 @@ from typing import Any
 import aiohttp
 import yaml
 
-from tests.process import Answer, Connection
-from tests.stack import ROOT, Stack
+from tests.support.paths import ROOT
+from tests.support.process import Answer, Connection
+from tests.support.stack import Stack
 
 ROLLS = 10
 

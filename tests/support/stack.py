@@ -5,18 +5,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
+from tests.support.paths import BIN, ROOT
 
 # What 100 clients ask that leave the playbook its share of the machine.
 LIGHT = "/slow?seconds=1"
@@ -191,7 +189,7 @@ def wrk(
     process = subprocess.Popen(
         [
             *("wrk", "-t2", f"-c{clients}", "-d3600", "--timeout", "30"),
-            *(["-s", f"tests/{script}.lua"] if post else []),
+            *(["-s", f"tests/support/{script}.lua"] if post else []),
             f"http://{host}:{port}{path}",
         ],
         cwd=ROOT,
@@ -221,15 +219,6 @@ def wrk(
 def children(pid: int) -> set[int]:
     """The processes that a process has started."""
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> float:
-    """Wait for `condition`; returns the time by the monotonic clock."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
-    return time.monotonic()
 
 
 def changed(output: str) -> int:

@@ -25,9 +25,9 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from tests.conftest import free_ports
-from tests.recipes import Client, met, recipe, rolled
-from tests.stack import Stack
+from tests.support.net import free_ports
+from tests.support.recipe import Client, met, recipe, rolled
+from tests.support.stack import Stack
 
 # Seconds that a long request is in flight: some drain has to meet it.
 LONG = 2.0

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_ports
-from tests.home import Home
-from tests.templates import Role
+from tests.support.home import Home
+from tests.support.net import free_ports
+from tests.support.role import Role
 
 
 class Nginx:

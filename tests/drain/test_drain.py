@@ -25,8 +25,8 @@ import pytest
 import tornado_drain
 from tornado.web import Application
 
-from tests.conftest import OLDEST
-from tests.process import GOING_AWAY, TESTS, Start, starter
+from tests.support.paths import PROGRAMS
+from tests.support.process import GOING_AWAY, OLDEST, Start, starter
 
 
 def test_versions(oldest_tornado: Path) -> None:
@@ -514,7 +514,7 @@ def test_metrics(start: Start) -> None:
 def test_no_metrics_without_prometheus_client(start_one: Start, tmp_path: Path) -> None:
     (tmp_path / "prometheus_client.py").write_text("raise ImportError")
     code = Path(tornado_drain.__file__).parent.parent
-    process = start_one(PYTHONPATH=f"{tmp_path}:{code}:{TESTS}")
+    process = start_one(PYTHONPATH=f"{tmp_path}:{code}:{PROGRAMS}")
     with process.connect() as connection:
         assert connection.ask("GET", "/-/metrics").status == 404
         assert connection.ask("GET", "/-/status").status == 200

@@ -18,7 +18,11 @@ from typing import Any, NamedTuple
 import pytest
 import tornado_drain
 
-TESTS = Path(__file__).resolve().parent
+from tests.support.paths import PROGRAMS, ROOT
+from tests.support.wait import until
+
+# The oldest Tornado that the drain supports.
+OLDEST = "6.2"
 
 # Seconds for what should happen at once; generous, since the tests share two cores.
 SOON = 1.0
@@ -164,10 +168,7 @@ class Process:
 
     def until(self, condition: Callable[[], object], seconds: float = 5) -> None:
         """Wait for `condition`; fails with the log."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"not within {seconds} s; log:\n{self.log}"
-            time.sleep(0.01)
+        until(condition, seconds, lambda: f"; log:\n{self.log}")
 
     def until_in_flight(self, count: int = 1) -> None:
         """Wait until so many requests are in flight."""
@@ -220,7 +221,7 @@ def starter(folder: Path, listener: str, path: list[Path]) -> Iterator[Start]:
         path: where to import from first.
     """
     processes: list[Process] = []
-    code = [Path(tornado_drain.__file__).parent.parent, TESTS, TESTS.parent]
+    code = [Path(tornado_drain.__file__).parent.parent, PROGRAMS, ROOT]
 
     def start(*arguments: str, wait: bool = True, **env: str) -> Process:
         own = Path(tempfile.mkdtemp(dir=folder))
@@ -228,7 +229,7 @@ def starter(folder: Path, listener: str, path: list[Path]) -> Iterator[Start]:
         if listener == "tcp":
             with socket.create_server(("127.0.0.1", 0)) as free:
                 address = f"127.0.0.1:{free.getsockname()[1]}"
-        program = list(arguments) or [str(TESTS / "drain_app.py")]
+        program = list(arguments) or [str(PROGRAMS / "drain_app.py")]
         process = Process(own, address, [*path, *code], [sys.executable, *program], **env)
         processes.append(process)
         if wait:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack import Stack
-from tests.test_local import (
+from tests.stack.test_local import (
     test_rolls_lose_nothing,
     test_stop_drains_all_at_once,
     test_who_may_read_what,
 )
+from tests.support.stack import Stack
 
 __all__ = [
     "test_rolls_lose_nothing",

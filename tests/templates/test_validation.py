@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.stack import Stack
-from tests.templates import Role
+from tests.support.role import Role
+from tests.support.stack import Stack
 
 BAD: list[tuple[str, Any, str]] = [
     ("tornado_app_name", "a b;rm", "small letter"),

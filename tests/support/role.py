@@ -1,6 +1,5 @@
 """The role's own templates and variables, rendered by Ansible's own templar."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -8,7 +7,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-ROLE = Path(__file__).resolve().parent.parent / "roles/tornado_app"
+from tests.support.paths import ROLE
 
 init_plugin_loader()
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions
 
-from tests.conftest import make_certificate
-from tests.stack import ROOT
-from tests.templates import Role, defaults, options
+from tests.support.net import make_certificate
+from tests.support.paths import ROOT
+from tests.support.role import Role, defaults, options
 
 NGINX: list[dict[str, Any]] = (
     [

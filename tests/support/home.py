@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-ROLE = ROOT / "roles/tornado_app"
+from tests.support.paths import PROGRAMS, ROLE, ROOT
+
 CONDUCTOR = ROLE / "files/rolling_restart.py"
 
 SUPERVISORD = """\
@@ -120,7 +120,7 @@ class Home:
                 port=port or self.trial_port,
                 environment=environment_file,
                 # Names the release, as a path in it would.
-                command=f"{sys.executable} {ROOT}/tests/app.py {self.path}/releases/{release}/",
+                command=f"{sys.executable} {PROGRAMS}/app.py {self.path}/releases/{release}/",
                 listen=self.listen(port or self.trial_port),
                 release=release,
                 max_wait=max_wait,

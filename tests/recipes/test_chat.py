@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.recipes import Client, recipe, rolled
-from tests.stack import Stack
+from tests.support.recipe import Client, recipe, rolled
+from tests.support.stack import Stack
 
 TALKERS = 10
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from demo_app.handlers import make_app as make_demo_app
 from tornado.web import Application, RequestHandler
 
+from tests.support.paths import ROOT
+
 # What the role deploys it by; the folder that `tests` is in goes in front.
 VARIABLES = {
-    "tornado_app_command": "python -m tornado_drain tests.faults.app:make_app",
-    "tornado_app_environment": {"PYTHONPATH": str(Path(__file__).parents[2])},
+    "tornado_app_command": "python -m tornado_drain tests.support.programs.faults:make_app",
+    "tornado_app_environment": {"PYTHONPATH": str(ROOT)},
 }
 
 

@@ -14,9 +14,10 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests import stack
-from tests.stack import LIGHT, ROOT, wrk
-from tests.templates import Role
+from tests.support import stack
+from tests.support.paths import ROOT
+from tests.support.role import Role
+from tests.support.stack import LIGHT, wrk
 
 PROJECT = "tornado-app-test"
 PORT = 9501

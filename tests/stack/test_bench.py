@@ -12,7 +12,8 @@ import pytest
 from bench import compare, soak
 from bench.candidates import BASE_PORT, Kit
 from bench.clients import Seen
-from tests.stack import ROOT, run
+from tests.support.paths import ROOT
+from tests.support.stack import run
 
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Clients
-from tests.home import ROOT, Home
+from tests.support.clients import Clients
+from tests.support.home import Home
+from tests.support.paths import PROGRAMS, ROOT
+from tests.support.wait import until
 
 MakeHome = Callable[..., Home]
 
@@ -26,14 +28,6 @@ def get(home: Home, port: int, path: str) -> tuple[int, str]:
     url = f"http://127.0.0.1:{port}{path}"
     with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.status, answer.read().decode()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Return once the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("listener", ["port", "unix"])
@@ -146,7 +140,7 @@ def test_refuses_to_take_a_process_down_while_another_is_not_ready(make_home: Ma
     (home.path / "data/once").touch()
     pids = home.pids()
     os.kill(pids[home.ports[0]], signal.SIGKILL)
-    wait_for(lambda: not home.status()[0]["ready"])
+    until(lambda: not home.status()[0]["ready"])
     refused = home.ctl("restart", code=1)
     assert f"app-{home.ports[0]}" in refused.stderr
     assert {p: pid for p, pid in home.pids().items() if p != home.ports[0]} == {
@@ -196,7 +190,7 @@ def test_the_lock(make_home: MakeHome) -> None:
         slow = threads.submit(get, home, home.ports[0], "/?seconds=3")
         time.sleep(0.2)
         first = home.popen("restart")
-        wait_for(lambda: len(list(home.events("drain"))) > 0)
+        until(lambda: len(list(home.events("drain"))) > 0)
         second = home.ctl("restart", code=4)
         assert f"another rollout is running: pid {first.pid}" in second.stderr
         assert home.ctl("status", code=1).stdout.count("draining") == 1
@@ -210,7 +204,7 @@ def test_interrupted_between_two_processes(make_home: MakeHome, number: signal.S
     home.ctl("rollout", home.add("r1"))
     home.add("r2")
     rollout = home.popen("rollout", "r2")
-    wait_for(lambda: any(e["process"] != "app-trial" for e in home.events("drain")))
+    until(lambda: any(e["process"] != "app-trial" for e in home.events("drain")))
     rollout.send_signal(number)
     assert rollout.wait() == 130
     assert home.releases() == {"r1", "r2"}
@@ -252,7 +246,7 @@ def test_killed_while_a_broken_release_rolls_the_next_run_reverts_to_what_served
     conf.write_text(conf.read_text().replace(last, last + ',MODE="unready"'))
     with Clients(home) as clients:
         rollout = home.popen("rollout", "bad")
-        wait_for(lambda: len(list(home.events("start"))) == 3 + 1 + 3)
+        until(lambda: len(list(home.events("start"))) == 3 + 1 + 3)
         rollout.kill()
         rollout.wait()
         home.ctl("rollout", "bad", code=1)
@@ -292,7 +286,7 @@ def test_the_end_of_supervisord_drains_all_at_once(make_home: MakeHome, how: str
             home.ctl("shutdown")
         else:
             os.kill(pid, signal.SIGTERM)
-            wait_for(lambda: not Path(f"/proc/{pid}").exists())
+            until(lambda: not Path(f"/proc/{pid}").exists())
 
     assert 2 < seconds_to_drain(home, end) < 6
 
@@ -352,7 +346,7 @@ def test_a_process_pool_finishes_and_leaves_nothing(make_home: MakeHome) -> None
         home.ctl("restart")
         status, child = answer.result()
     assert status == 200
-    wait_for(lambda: not Path(f"/proc/{child}").exists(), 5)
+    until(lambda: not Path(f"/proc/{child}").exists(), 5)
 
 
 def test_another_program_on_the_port_is_not_taken_for_the_process(make_home: MakeHome) -> None:
@@ -362,7 +356,7 @@ def test_another_program_on_the_port_is_not_taken_for_the_process(make_home: Mak
     port = stranger.getsockname()[1]
     stranger.close()
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "app.py"), "stranger"],
+        [sys.executable, str(PROGRAMS / "app.py"), "stranger"],
         env=os.environ
         | {
             "PYTHONPATH": str(ROOT / "app"),
@@ -371,7 +365,7 @@ def test_another_program_on_the_port_is_not_taken_for_the_process(make_home: Mak
         },
     )
     try:
-        wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
         listening = json.loads(home.ctl("listening").stdout)
         assert listening[str(port)]["pid"] == server.pid
         home.add("r2", ports=[*home.ports, port], ready_timeout=3)

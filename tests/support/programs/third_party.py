@@ -27,8 +27,8 @@ from tornado.process import fork_processes
 from tornado.tcpserver import TCPServer
 from tornado.web import Application, RequestHandler
 
-from tests import drain_app
-from tests.drain_app import say
+from tests.support.programs import drain_app
+from tests.support.programs.drain_app import say
 
 _listen = os.environ["TORNADO_DRAIN_LISTEN"]
 PORT = int(os.environ["TORNADO_DRAIN_PORT"] if "/" in _listen else _listen.rpartition(":")[2])

@@ -1,4 +1,4 @@
-"""``python -m tests.load HOST PORT PATH CLIENTS FILE``: clients ask until FILE is gone.
+"""``python -m tests.support.load HOST PORT PATH CLIENTS FILE``: clients ask until FILE is gone.
 
 Prints what they saw, as JSON.
 """
@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.stack import wrk
+from tests.support.stack import wrk
 
 
 def main(host: str, port: str, path: str, clients: str, file: str) -> None:

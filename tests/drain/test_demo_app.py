@@ -21,9 +21,8 @@ import aiohttp
 import pytest
 
 from bench import report
-from tests.conftest import free_ports
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.net import free_ports
+from tests.support.paths import ROOT
 
 
 class Demo:

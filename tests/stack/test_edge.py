@@ -18,8 +18,9 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import make_certificate
-from tests.stack import ROOT, Stack, changed
+from tests.support.net import make_certificate
+from tests.support.paths import ROOT
+from tests.support.stack import Stack, changed
 
 # A client that is trusted to name its requests; all of 127.0.0.0/8 is this machine.
 PROXY = "127.0.0.2"

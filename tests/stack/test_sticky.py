@@ -12,7 +12,7 @@ from http.client import HTTPConnection
 import aiohttp
 import pytest
 
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 
 class Client:

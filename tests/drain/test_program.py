@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import tornado_drain
 
-from tests.conftest import free_ports
-from tests.process import GOING_AWAY, TESTS, Connection, Process, Start
+from tests.support.net import free_ports
+from tests.support.paths import PROGRAMS, ROOT
+from tests.support.process import GOING_AWAY, Connection, Process, Start
 
 DRAIN = ("-m", "tornado_drain", "--")
-PROGRAM = str(TESTS / "third_party.py")
+PROGRAM = str(PROGRAMS / "third_party.py")
 
 # Seconds that are well below MAX_WAIT, for what does not wait for it.
 BEFORE = 4
@@ -86,7 +87,7 @@ def test_several_servers(start_one: Start, way: str) -> None:
 
 
 def test_program_that_serves_by_the_drain_itself(start: Start) -> None:
-    process = start(*DRAIN, str(TESTS / "drain_app.py"))
+    process = start(*DRAIN, str(PROGRAMS / "drain_app.py"))
     drains(process)
     assert "after serve" in process.log
     assert process.log.count("draining: ") == 1
@@ -286,7 +287,7 @@ def test_tornado_that_is_too_old(start_one: Start, tmp_path: Path) -> None:
     # An older one can't be installed everywhere; this one only says that it is.
     lie = "import tornado\ntornado.version, tornado.version_info = '6.1', (6, 1, 0, 0)\n"
     (tmp_path / "sitecustomize.py").write_text(lie)
-    code = (tmp_path, Path(tornado_drain.__file__).parent.parent, TESTS.parent)
+    code = (tmp_path, Path(tornado_drain.__file__).parent.parent, ROOT)
     path = os.pathsep.join(map(str, code))
     process = run(start_one, "nothing", wait=False, PYTHONPATH=path)
     assert process.popen.wait(10) == 0
