@@ -7,9 +7,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from tests.support.paths import ROLE
+from tests.support.paths import ROLE, ROOT
 
-init_plugin_loader()
+init_plugin_loader([str(ROOT / "collections")])
 
 
 class Role:
