@@ -1,10 +1,6 @@
 """Fixtures that tests of several folders share: processes with the drain, homes on supervisord."""
 
-import contextlib
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +9,8 @@ import pytest
 
 from tests.support.home import Home
 from tests.support.net import free_ports
-from tests.support.paths import ROOT
-from tests.support.process import OLDEST, Start, starter
+from tests.support.oldest_tornado import OLDEST, oldest_tornado
+from tests.support.process import Start, starter
 
 
 @pytest.fixture
@@ -25,25 +21,11 @@ def short_path() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.fixture(scope="session")
-def oldest_tornado() -> Path:
-    """A folder with the oldest supported Tornado, installed once per clone."""
-    folder = ROOT / f".cache/tornado-{OLDEST}"
-    if not (folder / "tornado").is_dir():
-        # Into place in one step: another worker may do the same at this moment.
-        part = folder.with_name(f"{folder.name}.{os.getpid()}")
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(part)]
-        subprocess.run([*pip, f"tornado=={OLDEST}"], check=True)
-        with contextlib.suppress(OSError):
-            part.rename(folder)
-    return folder
-
-
 @pytest.fixture(params=["tcp-newest", "unix-newest", f"tcp-{OLDEST}", f"unix-{OLDEST}"])
 def start(request: pytest.FixtureRequest, short_path: Path) -> Iterator[Start]:
     """Start processes, on each listener and with each Tornado."""
     listener, _, version = request.param.partition("-")
-    path = [] if version == "newest" else [request.getfixturevalue("oldest_tornado")]
+    path = [] if version == "newest" else [oldest_tornado()]
     yield from starter(short_path, listener, path)
 
 

@@ -15,8 +15,6 @@ from demo_app.handlers import make_app
 def main() -> None:
     """Serve until told to leave; ``DEMO_BREAK`` makes a release that should be reverted."""
     tornado_drain.basic_config()
-    # Of those that went well nginx keeps the log.
-    logging.getLogger("tornado.access").setLevel(logging.WARNING)
     broken = os.environ.get("DEMO_BREAK", "")
     if broken == "exit":
         sys.exit("DEMO_BREAK=exit: this release does not start")

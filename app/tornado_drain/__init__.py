@@ -9,7 +9,8 @@ else here is for handlers and tasks that want to know of the drain while it last
 
 from tornado_drain.drain import background, draining, on_drain, wait_draining
 from tornado_drain.logs import add_request_id, basic_config, request_id
-from tornado_drain.server import Settings, serve
+from tornado_drain.server import serve
+from tornado_drain.settings import Settings
 
 __all__ = [
     "Settings",

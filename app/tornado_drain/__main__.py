@@ -15,7 +15,8 @@ from tornado.httputil import HTTPServerConnectionDelegate
 
 from tornado_drain.logs import basic_config
 from tornado_drain.program import find, run
-from tornado_drain.server import Settings, serve
+from tornado_drain.server import serve
+from tornado_drain.settings import Settings
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import functools
+import enum
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,11 +11,9 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from tornado.concurrent import Future
-from tornado.gen import convert_yielded
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
+from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine
 from tornado.iostream import IOStream
-from tornado.web import OutputTransform, RequestHandler
+from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from tornado_drain.logs import HEADER, set_headers
@@ -23,11 +21,18 @@ from tornado_drain.logs import HEADER, set_headers
 _logger = logging.getLogger("tornado_drain")
 _T = TypeVar("_T")
 
-# Seconds between two looks at what is left.
-_TICK = 0.02
-
 # WebSockets told to go away per second; more only where half of MAX_WAIT would not do for all.
 _CLOSE_RATE = 100
+
+
+class State(enum.IntEnum):
+    """How far the process is; it only goes on, and CUT may be left out."""
+
+    SERVING = 0
+    SIGNALLED = 1  # new connections are held off; the loop, which may be blocked, does not know yet
+    DRAINING = 2  # what has begun is finished
+    CUT = 3  # MAX_WAIT is over: what is left is closed
+    DONE = 4
 
 
 @dataclass(eq=False, slots=True)
@@ -44,17 +49,6 @@ class Request:
         """Whether the WebSocket handshake is done: from then on it is told, not waited for."""
         return isinstance(self.handler, WebSocketHandler) and self.handler.get_status() == 101
 
-    def watch_messages(self, handler: WebSocketHandler) -> None:
-        """Know of a message that `handler` is still working on; Tornado hands on one at a time."""
-        on_message = handler.on_message
-
-        def watched(message: str | bytes) -> Future[Any] | None:
-            answer = on_message(message)
-            self.message = None if answer is None else convert_yielded(answer)
-            return self.message
-
-        handler.on_message = watched  # type: ignore[method-assign]
-
     def go_away(self) -> None:
         """Close the WebSocket, after the answer to the message that it is working on."""
         handler = self.handler
@@ -70,8 +64,10 @@ class Drain:
     """What a process has to finish before it may exit."""
 
     def __init__(self) -> None:
-        self.signalled = False
-        self.begun = asyncio.Event()  # set once the loop, which a handler may block, goes on
+        self.state = State.SERVING
+        self.signalled_at = 0.0  # by the monotonic clock
+        self.draining = asyncio.Event()
+        self.exit_is_limited = False
         self.connections: WeakSet[IOStream] = WeakSet()
         self.requests: dict[HTTPConnection, Request] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -80,6 +76,16 @@ class Drain:
         # Called with the status and the seconds that a request took.
         self.on_answer: Callable[[int, float], None] = lambda status, seconds: None
         self._told: WeakSet[RequestHandler] = WeakSet()
+        self._closed: set[Request] = set()
+
+    def enter(self, state: State) -> None:
+        """Go on to a later state; DRAINING within the loop only."""
+        assert state > self.state
+        self.state = state
+        if state is State.SIGNALLED:
+            self.signalled_at = time.monotonic()
+        elif state is State.DRAINING:
+            self.draining.set()
 
     @property
     def in_flight(self) -> int:
@@ -108,36 +114,33 @@ class Drain:
         if request is not None and request.handler is None:
             del self.requests[connection]
 
-    def begin_handler(self, handler: RequestHandler) -> None:
-        """Keep the request in flight until `end_handler`, even if its client is gone."""
-        connection = handler.request.connection
-        request = self.requests.get(connection)  # type: ignore[arg-type]
-        if request is None:  # one of the drain's own paths
-            return
-        request.handler = handler
-        set_headers(request.headers)
-        if isinstance(handler, WebSocketHandler):
-            request.watch_messages(handler)
-            # With `no_keep_alive` Tornado would end the connection once it has answered 101.
-            connection._disconnect_on_finish = False  # type: ignore[union-attr]
-        if self.begun.is_set():
-            self._tell(handler)
+    def begin_handler(self, connection: HTTPConnection, handler: RequestHandler) -> Request | None:
+        """Keep the request in flight until `end_handler`, even if its client is gone.
 
-    def end_handler(self, handler: RequestHandler) -> None:
+        Returns:
+            The request; None for one of the process's own paths.
+        """
+        request = self.requests.get(connection)
+        if request is not None:
+            request.handler = handler
+            set_headers(request.headers)
+            if self.state >= State.DRAINING:
+                self._tell(handler)
+        return request
+
+    def end_handler(self, connection: HTTPConnection, handler: RequestHandler) -> None:
         """Count the request as answered."""
-        request = self.requests.pop(handler.request.connection, None)  # type: ignore[arg-type]
+        request = self.requests.pop(connection, None)
         if request is not None:
             self.answered += 1
             self.on_answer(handler.get_status(), time.monotonic() - request.since)
 
-    async def wait(self, max_wait: float, deadline: float) -> None:
-        """Wait until nothing is left, or cut off what is left at the deadline.
+    def is_over(self) -> bool:
+        """Whether nothing is left to finish."""
+        return not (self.open_connections or self.requests or self.tasks)
 
-        Args:
-            max_wait: MAX_WAIT, seconds; spreads the closing of WebSockets.
-            deadline: when to stop waiting, by the monotonic clock.
-        """
-        began = time.monotonic()
+    def tell_all(self) -> None:
+        """Tell the app that the drain has begun: callbacks, and handlers with a hook."""
         _logger.info(
             "draining: %d connections, %d requests in flight, %d WebSockets",
             self.open_connections,
@@ -149,28 +152,20 @@ class Drain:
         for request in tuple(self.requests.values()):
             if request.handler is not None:
                 self._tell(request.handler)
-        close_rate = max(_CLOSE_RATE, self.websockets / (max_wait / 2))
-        closed: set[Request] = set()
-        while self.open_connections or self.requests or self.tasks:
-            now = time.monotonic()
-            if now >= deadline:
-                self._cut(max_wait)
-                return
-            quota = int(1 + (now - began) * close_rate)
-            for request in list(self.requests.values()):
-                if len(closed) < quota and request.is_websocket() and request not in closed:
-                    closed.add(request)
-                    _call(request.go_away)
-            await asyncio.sleep(_TICK)
-        _logger.info("drained in %.2f s", time.monotonic() - began)
 
-    def _tell(self, handler: RequestHandler) -> None:
-        hook = getattr(handler, "on_drain", None)
-        if hook is not None and handler not in self._told:
-            self._told.add(handler)
-            _call(hook)
+    def close_rate(self, max_wait: float) -> float:
+        """How many WebSockets to close per second, so that half of MAX_WAIT does for all."""
+        return max(_CLOSE_RATE, self.websockets / (max_wait / 2))
 
-    def _cut(self, max_wait: float) -> None:
+    def close_websockets(self, count: int) -> None:
+        """Close WebSockets, until so many have been."""
+        for request in list(self.requests.values()):
+            if len(self._closed) < count and request.is_websocket() and request not in self._closed:
+                self._closed.add(request)
+                _call(request.go_away)
+
+    def cut(self, max_wait: float) -> None:
+        """Close what is left, and say what it was."""
         now = time.monotonic()
         for request in self.requests.values():
             kind = "WebSocket" if request.is_websocket() else "request"
@@ -192,52 +187,11 @@ class Drain:
         for stream in list(self.connections):
             stream.close()
 
-
-@functools.cache
-def instrument() -> None:
-    """Make every `RequestHandler` and every response of this interpreter known to the drain, once.
-
-    `_execute` is private, but it is the one place that brackets a handler's whole life (Tornado 6.2
-    to 6.6): a connection's end does not tell, for a handler may outlive its client. And
-    `HTTP1ConnectionParameters.no_keep_alive` counts only for requests whose headers are read later.
-    """
-    execute, write_headers = RequestHandler._execute, HTTP1Connection.write_headers
-
-    @functools.wraps(execute)
-    async def counted(
-        self: RequestHandler, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
-    ) -> None:
-        drain = _current
-        drain.begin_handler(self)
-        try:
-            await execute(self, transforms, *args, **kwargs)
-        finally:
-            drain.end_handler(self)
-
-    @functools.wraps(write_headers)
-    def marked(
-        self: HTTP1Connection,
-        start_line: RequestStartLine | ResponseStartLine,
-        headers: HTTPHeaders,
-        chunk: bytes | None = None,
-    ) -> Future[None]:
-        if _current.signalled and isinstance(start_line, ResponseStartLine):
-            _mark(self, start_line, headers)
-        return write_headers(self, start_line, headers, chunk)
-
-    RequestHandler._execute = counted  # type: ignore[method-assign]
-    HTTP1Connection.write_headers = marked  # type: ignore[method-assign]
-
-
-def _mark(connection: HTTP1Connection, start_line: ResponseStartLine, headers: HTTPHeaders) -> None:
-    """Tell the client not to use the connection again, unless it becomes a WebSocket."""
-    if start_line.code == 101:
-        return
-    headers["Connection"] = "close"
-    asked = connection._request_headers
-    if asked is not None and asked.get("Connection", "").lower() == "keep-alive":
-        # Tornado would answer what an HTTP/1.0 client asked for, "Keep-Alive", and then close.
-        del asked["Connection"]
+    def _tell(self, handler: RequestHandler) -> None:
+        hook = getattr(handler, "on_drain", None)
+        if hook is not None and handler not in self._told:
+            self._told.add(handler)
+            _call(hook)
 
 
 _current = Drain()
@@ -246,19 +200,19 @@ _current = Drain()
 def current(*, new: bool = False) -> Drain:
     """Return this process's drain; with `new`, one that has not begun."""
     global _current
-    if new and _current.begun.is_set():
+    if new and _current.state >= State.DRAINING:
         _current = Drain()
     return _current
 
 
 def draining() -> bool:
     """Return whether this process has been told to leave."""
-    return _current.signalled
+    return _current.state >= State.SIGNALLED
 
 
 async def wait_draining() -> None:
     """Return when this process is told to leave: for long polls and streams to wait on."""
-    await _current.begun.wait()
+    await _current.draining.wait()
 
 
 @contextlib.contextmanager
@@ -269,7 +223,7 @@ def on_drain(callback: Callable[[], object]) -> Iterator[None]:
     1001. An exception in either is logged.
     """
     drain = _current
-    if drain.begun.is_set():
+    if drain.state >= State.DRAINING:
         _call(callback)
         yield
         return

@@ -6,7 +6,7 @@ in the same registry and so in the same answer.
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, Info, generate_latest
 
-from tornado_drain.drain import Drain
+from tornado_drain.drain import Drain, State
 
 __all__ = ["CONTENT_TYPE_LATEST", "generate_latest", "measure"]
 
@@ -36,7 +36,7 @@ def measure(drain: Drain, port: int, release: str) -> None:
     _in_flight.set_function(lambda: drain.in_flight)
     _websockets.set_function(lambda: drain.websockets)
     _connections.set_function(lambda: drain.open_connections)
-    _draining.set_function(lambda: drain.signalled)
+    _draining.set_function(lambda: drain.state >= State.SIGNALLED)
     _info.info({"port": str(port), "release": release})
     drain.on_answer = _count
 

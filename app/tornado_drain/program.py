@@ -14,26 +14,25 @@ import sys
 import threading
 import tokenize
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import tornado
-from tornado import process
+import tornado.process
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.tcpserver import TCPServer
 
+from tornado_drain.drain import State
 from tornado_drain.listener import BACKLOG, bind
 from tornado_drain.logs import own_handler
-from tornado_drain.server import EXIT_LIMIT, Process, Settings, is_watched, limit_exit
+from tornado_drain.patches import OLDEST, find_servers, is_watched
+from tornado_drain.settings import Settings
+from tornado_drain.shutdown import Shutdown
 from tornado_drain.signals import Signals
 
 _logger = logging.getLogger("tornado_drain")
-
-# What the drain relies on is there since this version.
-_OLDEST = (6, 2)
 
 # Seconds in which a program usually starts its first server.
 _START = 10.0
@@ -47,9 +46,10 @@ def run(start: Callable[[], object], settings: Settings) -> None:
     Its HTTP servers are found as they start, and answer ``/-/ready``, ``/-/status`` and
     ``/-/metrics`` ahead of the app. On SIGTERM or SIGINT they drain while the program goes on.
     After that the program's own handler of that signal runs, or, where it has none, it gets a
-    SystemExit with status 0. What it then does may take what is left of MAX_WAIT and 3 seconds, and
-    3 seconds once its main module has ended; then the process ends, with status 0. A second signal
-    ends the process at once.
+    SystemExit with status 0. What it then does, and what keeps the interpreter after its main
+    module has ended, an executor's jobs say, may take until the exit limit
+    (``TORNADO_DRAIN_EXIT_LIMIT``), by default what is left of MAX_WAIT and 3 seconds; then the
+    process ends, with status 0. A second signal ends the process at once.
 
     What can't be drained is said in a line on stderr.
 
@@ -58,7 +58,7 @@ def run(start: Callable[[], object], settings: Settings) -> None:
         settings: the process's.
     """
     own_handler()
-    if tornado.version_info < _OLDEST:
+    if tornado.version_info < OLDEST:
         _logger.warning("not drained: Tornado %s; 6.2 or newer can be", tornado.version)
         start()
         return
@@ -67,7 +67,7 @@ def run(start: Callable[[], object], settings: Settings) -> None:
         start()
     except KeyboardInterrupt:
         # What Ctrl-C is to a program that does not handle it, and it was told after its drain.
-        if not program.process.drain.signalled:
+        if not program.was_signalled():
             raise
     finally:
         program.ended()
@@ -136,53 +136,48 @@ class _Program:
     """What is known of the program that runs here."""
 
     def __init__(self, settings: Settings) -> None:
-        self.process = Process(settings)
+        self._shutdown = Shutdown(settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_ran = False
-        self._drain: asyncio.Task[None] | None = None
-        self._told = False
+        self._running: asyncio.Task[None] | None = None  # the shutdown
+        self._said = False  # that it is not drained, or that it drains itself
         self._pid = os.getpid()
-        self._patch()
+        find_servers(self._found, self._forks)
+        self._patch_exec()
         self._signals = Signals(self._leave)
         late = f"no Tornado HTTP server has started yet, {_START:g} s after the program"
         self._late = threading.Timer(_START, self._not_drained, (late,))
         self._late.daemon = True
         self._late.start()
 
+    def was_signalled(self) -> bool:
+        """Whether it was told to leave while it served."""
+        return self._shutdown.drain.state >= State.SIGNALLED
+
     def ended(self) -> None:
-        """Leave signals to Python, and do not wait long for what keeps the interpreter."""
+        """Leave signals to Python, and wait until the exit limit for what keeps the interpreter."""
         if os.getpid() != self._pid:
             return
         self._late.cancel()
-        if self.process.drain.signalled:
-            limit_exit(EXIT_LIMIT)
-        elif not self._told and self._loop is None:
+        if self.was_signalled():
+            self._shutdown.limit_exit()
+        elif not self._said and self._loop is None:
             self._not_drained("the program has ended and started no Tornado HTTP server")
         self._signals.restore()
 
     def _not_drained(self, why: str) -> None:
-        self._told = True
+        self._said = True
         self._log(logging.WARNING, f"not drained: {why}")
 
     def _log(self, level: int, text: str) -> None:
-        _logger.disabled = False  # which logging.config does to loggers that it does not know
+        _logger.disabled = False
         _logger.log(level, "%s", text)
 
-    def _patch(self) -> None:
-        add_sockets, fork_processes = TCPServer.add_sockets, process.fork_processes
+    def _forks(self) -> None:
+        self._late.cancel()
+        self._not_drained(_FORKS)
 
-        def found(server: TCPServer, sockets: Iterable[socket.socket]) -> None:
-            listening = list(sockets)
-            if isinstance(server, HTTPServer) and listening:
-                listening = self._found(server, listening)
-            add_sockets(server, listening)
-
-        @functools.wraps(fork_processes)
-        def forked(*arguments: Any, **options: Any) -> int:
-            self._late.cancel()
-            self._not_drained(_FORKS)
-            return fork_processes(*arguments, **options)
-
+    def _patch_exec(self) -> None:
         def telling(execute: Callable[..., Any]) -> Any:
             @functools.wraps(execute)
             def told(path: Any, *arguments: Any) -> Any:
@@ -192,31 +187,30 @@ class _Program:
 
             return told
 
-        TCPServer.add_sockets = found  # type: ignore[assignment,method-assign]
-        process.fork_processes = forked
         os.execv, os.execve = telling(os.execv), telling(os.execve)
 
     def _found(self, server: HTTPServer, sockets: list[socket.socket]) -> list[socket.socket]:
         loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         if os.getpid() != self._pid:
-            if process.task_id() is None:  # of tornado.process the parent has said it
+            if tornado.process.task_id() is None:  # else the parent has said it
                 self._not_drained(_FORKS)
             return sockets
         self._late.cancel()
-        if is_watched(server) and not self.process.has(server):
-            self._told = True  # by `tornado_drain.serve`, whose own signal handlers do the rest
+        if is_watched(server) and not self._shutdown.has(server):
+            self._said = True  # by `tornado_drain.serve`, whose own signal handlers do the rest
             return sockets
         if threading.current_thread() is not threading.main_thread():
             self._not_drained("an HTTP server that runs outside of the main thread")
             return sockets
-        if not self._signals.wake(loop):
+        if not self._signals.wake(loop, self._shutdown.proceed):
             self._not_drained(f"an HTTP server on an event loop that is not asyncio's, {loop!r}")
             return sockets
         self._loop, self._loop_ran = loop, False
         loop.call_soon(self._runs)
-        settings = self.process.settings
+        settings = self._shutdown.settings
         sockets = self._moved(sockets, settings)
-        self.process.add(server, sockets)
+        _logger.disabled = False  # which logging.config does to loggers that it does not know
+        self._shutdown.add(server, sockets)
         for sock in sockets:
             sock.listen(BACKLOG)  # again: Tornado's own, 128, does not hold a burst
             address = sock.getsockname()
@@ -246,19 +240,19 @@ class _Program:
     def _leave(self, number: int, frame: FrameType | None) -> None:
         loop = self._loop
         # Before its first server, or after its loop, the program is as it is without the drain.
-        if loop is None or (self._loop_ran and not loop.is_running()):
+        if loop is None or loop.is_closed() or (self._loop_ran and not loop.is_running()):
             self._signals.pass_on(number, frame)
         elif number != signal.SIGINT or not self._signals.ignores(number):
             self._signals.end_at_once()
-            _logger.disabled = False
-            self.process.signalled(loop, lambda: self._begin(number))
+            self._shutdown.on_signal(loop, lambda: self._begin(number))
 
     def _begin(self, number: int) -> None:
-        async def drain() -> None:
+        async def run() -> None:
+            _logger.disabled = False
             try:
-                await self.process.finish()
+                await self._shutdown.run()
             except Exception:
                 _logger.exception("the drain failed")
             self._signals.release(number)
 
-        self._drain = asyncio.get_running_loop().create_task(drain())
+        self._running = asyncio.get_running_loop().create_task(run())

@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT held for the drain, while a program installs handlers of its own for them."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from tornado_drain.server import SIGNALS
+from tornado_drain.shutdown import SIGNALS
 
 Loop = asyncio.SelectorEventLoop
 
@@ -42,6 +43,7 @@ class Signals:
         self._leave = leave
         self._handlers = dict(_DEFAULT)
         self._callbacks: dict[int, tuple[Loop, Callable[[], object]]] = {}
+        self._wake: Callable[[], object] = _nothing
         self._holding = True
         self._pid = os.getpid()
         for number in SIGNALS:
@@ -49,16 +51,21 @@ class Signals:
         self._patch()
         os.register_at_fork(after_in_child=self.restore)
 
-    def wake(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def wake(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> bool:
         """Make a signal wake `loop` even if it comes just before the loop sleeps.
+
+        Args:
+            loop: which one.
+            callback: called by the loop then.
 
         Returns:
             Whether this is asyncio's own loop; another's handlers can't be held.
         """
         if not isinstance(loop, Loop):
             return False
+        self._wake = callback
         for number in SIGNALS:
-            self._unnoted(_add, loop, number, _nothing)
+            self._unnoted(_add, loop, number, callback)
             self._interrupt(number)
         return True
 
@@ -67,7 +74,8 @@ class Signals:
         handler = self._handlers[number]
         if number in self._callbacks:
             loop, callback = self._callbacks[number]
-            if not loop.is_closed():
+            # In debug mode asyncio logs where it can't write the byte that wakes the loop.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(callback)
         elif callable(handler):
             handler(number, frame)
@@ -155,7 +163,7 @@ class Signals:
         def add(loop: Loop, number: int, callback: Callable[..., object], *args: Any) -> None:
             _add(loop, number, callback, *args)
             if holds(number):
-                _add(loop, number, _nothing)
+                _add(loop, number, self._wake)
                 self._interrupt(number)
                 self._callbacks[number] = (loop, functools.partial(callback, *args))
 

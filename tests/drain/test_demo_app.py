@@ -1,4 +1,4 @@
-"""The demo app as a real process on a real socket, and the report on what its clients saw."""
+"""The demo app as a real process on a real socket."""
 
 import asyncio
 import base64
@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,9 +19,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bench import report
 from tests.support.net import free_ports
 from tests.support.paths import ROOT
+from tests.support.user import give, unprivileged
+from tests.support.wait import until
 
 
 class Demo:
@@ -32,11 +32,12 @@ class Demo:
         [self.port] = free_ports(1)
         self.listen = f"127.0.0.1:{self.port}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "demo_app"],
+            [*unprivileged(), sys.executable, "-m", "demo_app"],
             cwd=folder,
             env=os.environ
             | {"PYTHONPATH": str(ROOT / "app"), "TORNADO_DRAIN_LISTEN": self.listen}
             | environment,
+            stderr=(folder / f"log-{self.port}").open("wb"),
         )
 
     def ask(self, path: str, data: bytes | None = None) -> tuple[int, str]:
@@ -56,16 +57,14 @@ class Demo:
 
     def wait(self, status: int) -> None:
         """Wait until ``/-/ready`` answers so."""
-        deadline = time.monotonic() + 10
-        while self.ask("/-/ready")[0] != status:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: self.ask("/-/ready")[0] == status)
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     """Start demo apps; they are ended after the test."""
     started: list[Demo] = []
+    give(tmp_path)
 
     def begin(**environment: str) -> Demo:
         started.append(Demo(tmp_path, **environment))
@@ -96,6 +95,9 @@ def test_what_it_answers(demo: Demo, tmp_path: Path) -> None:
     assert json.loads(demo.ask("/block?seconds=0.1")[1])["blocked"] == 0.1
     lines = demo.ask("/stream?chunks=3&seconds=0.1")[1].splitlines()
     assert lines == ["chunk 0 of 3", "chunk 1 of 3", "chunk 2 of 3", "end"]
+    log = (tmp_path / f"log-{demo.port}").read_text()
+    assert re.search(r" INFO - 200 GET /hello \(127\.0\.0\.1\) [\d.]+ms\n", log)
+    assert "/-/ready" not in log
     data = bytes(range(256)) * 4000
     answer = json.loads(demo.ask("/upload", data)[1])
     assert answer["size"] == 1_024_000
@@ -168,20 +170,25 @@ def test_the_page_needs_nothing_else_and_allows_nothing_else(demo: Demo) -> None
 def test_every_process_says_how_it_is(
     start: Callable[..., Demo], short_path: Path, unix: bool
 ) -> None:
+    give(short_path)
     one = start(TORNADO_DRAIN_RELEASE="old")
     elsewhere = {"TORNADO_DRAIN_LISTEN": f"unix:{short_path}/7.sock"} if unix else {}
     two = start(TORNADO_DRAIN_RELEASE="new", TORNADO_DRAIN_PORT="7", **elsewhere)
     pid = two.process.pid
 
-    def until(state: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 10
-        while (found := one.processes().get(pid, {})).get("state") != state:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.02)
+    def found_once(state: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+
+        def is_so() -> bool:
+            found.clear()
+            found.update(one.processes().get(pid, {}))
+            return found.get("state") == state
+
+        until(is_so, 10, lambda: f": {found}")
         return found
 
     one.wait(200)
-    found = until("serving")
+    found = found_once("serving")
     assert (found["port"], found["release"], found["in_flight"]) == (7, "new", 0)
     assert one.processes()[one.process.pid]["in_flight"] == 1  # that request
     assert two.process.poll() is None
@@ -193,11 +200,9 @@ def test_every_process_says_how_it_is(
     with socket.socket(family) as slow:
         slow.connect(address)
         slow.sendall(b"GET /slow?seconds=1 HTTP/1.0\r\n\r\n")
-        deadline = time.monotonic() + 10
-        while one.processes()[pid]["in_flight"] != 1:
-            assert time.monotonic() < deadline
+        until(lambda: one.processes()[pid]["in_flight"] == 1, 10)
         two.process.send_signal(signal.SIGTERM)
-        assert "in_flight" not in until("draining")
+        assert "in_flight" not in found_once("draining")
         assert b"slept" in b"".join(iter(lambda: slow.recv(1000), b""))
     assert two.process.wait(10) == 0
     assert list(one.processes()) == [one.process.pid]
@@ -222,52 +227,3 @@ def test_a_process_that_crashed_is_down_until_it_is_replaced(start: Callable[...
     found = one.processes()
     assert crashed.process.pid not in found
     assert found[replacement.process.pid]["state"] == "serving"
-
-
-def test_percentiles() -> None:
-    assert report.percentile([], 0.5) is None
-    assert report.percentile([3, 1, 2], 0.5) == 2
-    assert report.percentile(range(1, 101), 0.99) == 99
-    assert report.percentile([7], 0.99) == 7
-
-
-def test_the_report_counts(tmp_path: Path) -> None:
-    def request(at: float, kind: str, ms: float, **more: Any) -> dict[str, Any]:
-        return {"time": at, "kind": kind, "ms": ms} | more
-
-    requests = [
-        request(100, "GET /hello", 1),
-        request(101, "POST /orders", 2, id="kept"),
-        request(102, "POST /orders", 3, id="lost"),
-        request(103, "POST /orders", 4, id="unknown", error="status 502"),
-        request(111, "GET /hello", 50),
-        request(112, "GET /slow", 2000),
-        request(130, "POST /orders", 5, id="doubled"),
-        request(135, "GET /hello", 99),
-    ]
-    events = [
-        {"time": 110, "event": "rollout"},
-        {"time": 110, "event": "drain", "process": "demo-9001"},
-        {"time": 111, "event": "drained", "process": "demo-9001"},
-        {"time": 111, "event": "start", "process": "demo-9001"},
-        {"time": 112, "event": "ready", "process": "demo-9001"},
-        {"time": 113, "event": "done"},
-    ]
-    orders = ["kept", "doubled", "doubled"]
-    for name, records in (("load", requests), ("rolling_restart", events)):
-        (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in records))
-    result = report.write(tmp_path, orders, deploying=[(134, 136)], reverted=True)
-    assert json.loads((tmp_path / "report.json").read_text()) == result
-    assert (result["requests"], result["failed"], result["rolls"]) == (8, 1, 1)
-    assert result["posts_acknowledged"] == 3
-    assert (result["posts_lost"], result["posts_twice"]) == (1, 1)
-    assert (result["p50_ms_steady"], result["p99_ms_steady"]) == (3, 5)
-    assert (result["p50_ms_rolling"], result["p99_ms_rolling"]) == (50, 50)
-    assert result["failures"] == {"POST /orders: status 502": 1}
-    page = (tmp_path / "report.html").read_text()
-    assert "demo-9001: drain, 1.00 s, at 10.0 s" in page
-    assert "demo-9001: start, 1.00 s, at 11.0 s" in page
-    assert "1 of 8 requests failed" in page
-    assert "http://" not in page
-    assert "https://" not in page
-    assert "orders lost  " in report.table(result)

@@ -25,15 +25,17 @@ import pytest
 import tornado_drain
 from tornado.web import Application
 
+from tests.support.oldest_tornado import OLDEST, oldest_tornado
 from tests.support.paths import PROGRAMS
-from tests.support.process import GOING_AWAY, OLDEST, Start, starter
+from tests.support.process import GOING_AWAY, Start, starter
+from tests.support.user import give
 
 
-def test_versions(oldest_tornado: Path) -> None:
+def test_versions() -> None:
     code = "import tornado; print(tornado.version)"
     versions = [
         subprocess.check_output([sys.executable, "-c", code], env=os.environ | env, text=True)
-        for env in ({"PYTHONPATH": str(oldest_tornado)}, {})
+        for env in ({"PYTHONPATH": str(oldest_tornado())}, {})
     ]
     assert versions[0].strip() == OLDEST
     assert versions[1].strip() != OLDEST
@@ -540,6 +542,14 @@ def test_bad_max_wait(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
         tornado_drain.Settings.from_environment()
 
 
+@pytest.mark.parametrize("value", ["30", "-1", "abc", "nan", "inf", ""])
+def test_bad_exit_limit(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TORNADO_DRAIN_EXIT_LIMIT", value)
+    expected = rf"TORNADO_DRAIN_EXIT_LIMIT='{value}': expected seconds above 30 \(MAX_WAIT\)"
+    with pytest.raises(ValueError, match=expected):
+        tornado_drain.Settings.from_environment(max_wait=30)
+
+
 @pytest.mark.parametrize(
     "value", ["127.0.0.1", "127.0.0.1:99999", "127.0.0.1:http", ":9001", "unix:", "unix:9001.sock"]
 )
@@ -555,17 +565,46 @@ def test_bad_port(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LISTEN", "MAX_WAIT", "PORT", "RELEASE"):
+    for name in ("LISTEN", "MAX_WAIT", "PORT", "RELEASE", "EXIT_LIMIT"):
         monkeypatch.delenv(f"TORNADO_DRAIN_{name}", raising=False)
     read = tornado_drain.Settings.from_environment
-    assert read() == tornado_drain.Settings("127.0.0.1:9001", 30, 9001, "")
+    assert read() == tornado_drain.Settings("127.0.0.1:9001", 30, 9001, "", 33)
     assert read("unix:/run/app/9002.sock", 1.5).port == 0
     monkeypatch.setenv("TORNADO_DRAIN_LISTEN", "unix:/run/app/9003.sock")
     monkeypatch.setenv("TORNADO_DRAIN_MAX_WAIT", "12")
     monkeypatch.setenv("TORNADO_DRAIN_PORT", "9003")
     monkeypatch.setenv("TORNADO_DRAIN_RELEASE", "abc")
-    assert read() == tornado_drain.Settings("unix:/run/app/9003.sock", 12, 9003, "abc")
+    assert read() == tornado_drain.Settings("unix:/run/app/9003.sock", 12, 9003, "abc", 15)
     assert read(max_wait=7).max_wait == 7
+    monkeypatch.setenv("TORNADO_DRAIN_EXIT_LIMIT", "12.5")
+    assert read().exit_limit == 12.5
+
+
+def test_path_that_can_not_be_unlinked(start_one: Start, short_path: Path) -> None:
+    folder = short_path / "sockets"
+    folder.mkdir()
+    give(folder)
+    process = start_one(TORNADO_DRAIN_LISTEN=f"unix:{folder}/9001.sock")
+    process.address = f"unix:{folder}/9001.sock"
+    folder.chmod(0o555)
+    with process.connect() as connection:
+        connection.send("GET", "/?seconds=0.3")
+        process.until_in_flight()
+        process.signal()
+        assert connection.receive().closes
+    process.leaves(within=0.6)
+    assert "not all was done on the signal: PermissionError" in process.log
+
+
+def test_more_wakeups_than_the_loop_has_room_for(start_newest: Start) -> None:
+    process = start_newest()
+    with process.connect() as connection:
+        connection.send("GET", "/block?seconds=0.3&wakeups=2000")
+        process.until_logged("blocking")
+        process.signal()
+        assert connection.receive().closes
+    process.leaves(within=0.6)
+    assert "drained in" in process.log
 
 
 def test_unix_socket_file(short_path: Path) -> None:

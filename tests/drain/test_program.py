@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import tornado_drain
+from tornado_drain import program
 
 from tests.support.net import free_ports
 from tests.support.paths import PROGRAMS, ROOT
-from tests.support.process import GOING_AWAY, Connection, Process, Start
+from tests.support.process import GOING_AWAY, Connection, Start, Started
 
 DRAIN = ("-m", "tornado_drain", "--")
 PROGRAM = str(PROGRAMS / "third_party.py")
@@ -22,14 +23,14 @@ PROGRAM = str(PROGRAMS / "third_party.py")
 BEFORE = 4
 
 
-def run(start: Start, *arguments: str, wait: bool = True, **env: str) -> Process:
+def run(start: Start, *arguments: str, wait: bool = True, **env: str) -> Started:
     """Start the program; by default wait until it serves."""
     other, port = free_ports(2)
     env = {"OTHER": str(other), "TORNADO_DRAIN_PORT": str(port)} | env
     return start(*DRAIN, PROGRAM, *arguments, wait=wait, **env)
 
 
-def drains(process: Process, number: int = signal.SIGTERM, code: int = 0) -> None:
+def drains(process: Started, number: int = signal.SIGTERM, code: int = 0) -> None:
     """Assert that a request in flight is answered, an idle connection kept, and the exit code."""
     with process.connect() as slow, process.connect() as idle:
         assert not idle.ask("GET", "/?seconds=0").closes
@@ -225,17 +226,35 @@ def test_signal_before_the_first_server(start_one: Start) -> None:
     assert "draining" not in process.log
 
 
-@pytest.mark.parametrize(
-    ("on", "max_wait", "seconds"), [("hanging", "1.5", 4.5), ("leaves_thread", "20", 3)]
-)
-def test_program_that_hangs_after_its_drain(
-    start_one: Start, on: str, max_wait: str, seconds: float
-) -> None:
-    process = run(start_one, "listen", on, TORNADO_DRAIN_MAX_WAIT=max_wait)
+@pytest.mark.parametrize("on", ["hanging", "leaves_thread"])
+def test_program_that_hangs_after_its_drain(start_one: Start, on: str) -> None:
+    limits = {"TORNADO_DRAIN_MAX_WAIT": "0.5", "TORNADO_DRAIN_EXIT_LIMIT": "1.5"}
+    process = run(start_one, "listen", on, wait=True, **limits)
     process.signal()
-    process.leaves(within=seconds + 2, after=seconds - 0.1)
+    process.leaves(within=1.5 + 2, after=1.5 - 0.1)
     assert "after the drain: leaving" in process.log
     assert ("hanging" in process.log) == (on == "hanging")
+
+
+def test_jobs_that_the_program_waits_for_have_until_the_exit_limit(start_one: Start) -> None:
+    process = run(start_one, "listen", "on_signal", TORNADO_DRAIN_MAX_WAIT="10")
+    with process.connect() as connection:
+        for _ in range(2):
+            # Longer than the 3 s between MAX_WAIT and the exit limit.
+            assert connection.ask("POST", "/jobs?seconds=4").status == 202
+    process.signal()
+    process.leaves(within=5, after=3, code=7)
+    assert process.log.count("job done") == 2
+
+
+def test_jobs_that_take_longer(start_one: Start) -> None:
+    limits = {"TORNADO_DRAIN_MAX_WAIT": "0.5", "TORNADO_DRAIN_EXIT_LIMIT": "1.5"}
+    process = run(start_one, "listen", "on_signal", wait=True, **limits)
+    with process.connect() as connection:
+        assert connection.ask("POST", "/jobs?seconds=60").status == 202
+    process.signal()
+    process.leaves(within=1.5 + 2, after=1.5 - 0.1)
+    assert "after the drain: leaving" in process.log
 
 
 # The process's own paths
@@ -261,25 +280,38 @@ def test_own_paths_come_before_the_app(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "says", "seconds"),
+    ("way", "says"),
     [
-        ("nothing", "the program has ended and started no Tornado HTTP server", 5),
-        ("replaces", "the program replaces itself with ", 5),
-        ("forks", "the program forks its servers; ", 5),
-        ("forks_later", "the program forks its servers; ", 5),
-        ("forks_itself", "the program forks its servers; ", 5),
-        ("thread", "an HTTP server that runs outside of the main thread", 5),
-        ("only_tcp", "no Tornado HTTP server has started yet, 10 s after the program", 15),
+        ("nothing", "the program has ended and started no Tornado HTTP server"),
+        ("replaces", "the program replaces itself with "),
+        ("forks", "the program forks its servers; "),
+        ("forks_later", "the program forks its servers; "),
+        ("forks_itself", "the program forks its servers; "),
+        ("thread", "an HTTP server that runs outside of the main thread"),
     ],
 )
-def test_not_drained(start_one: Start, way: str, says: str, seconds: float) -> None:
+def test_not_drained(start_one: Start, way: str, says: str) -> None:
     process = run(start_one, way, wait=False)
-    process.until_logged(f"not drained: {says}", seconds + 5)
+    process.until_logged(f"not drained: {says}", 10)
     if way in {"nothing", "replaces"}:
         assert process.popen.wait(5) == 0
     else:
         os.killpg(process.popen.pid, signal.SIGTERM)
         assert process.popen.wait(5) == -signal.SIGTERM
+    assert process.log.count("not drained") == 1
+
+
+def test_program_that_starts_no_server(start_one: Start, tmp_path: Path) -> None:
+    assert program._START == 10
+    earlier = "import tornado_drain.program\ntornado_drain.program._START = 1.0\n"
+    (tmp_path / "sitecustomize.py").write_text(earlier)
+    code = (tmp_path, Path(tornado_drain.__file__).parent.parent, ROOT)
+    path = os.pathsep.join(map(str, code))
+    process = run(start_one, "only_tcp", wait=False, PYTHONPATH=path)
+    late = "no Tornado HTTP server has started yet, 1 s after the program"
+    process.until_logged(f"not drained: {late}", 10)
+    process.signal()
+    process.leaves(within=BEFORE, code=-signal.SIGTERM)
     assert process.log.count("not drained") == 1
 
 
@@ -299,9 +331,9 @@ def test_tornado_that_is_too_old(start_one: Start, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def console_script(tmp_path: Path) -> Path:
+def console_script(short_path: Path) -> Path:
     """A program as pip installs it."""
-    path = tmp_path / "bin/third-party"
+    path = short_path / "bin/third-party"
     path.parent.mkdir()
     code = "import sys\nfrom third_party import main\nsys.exit(main())\n"
     path.write_text(f"#!{sys.executable}\n{code}")

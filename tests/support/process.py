@@ -1,4 +1,4 @@
-"""A process with the drain, and a client's connection to it that does what it is told."""
+"""A process with the drain, unprivileged, and a client's connection that does what it is told."""
 
 import contextlib
 import http.client
@@ -19,10 +19,8 @@ import pytest
 import tornado_drain
 
 from tests.support.paths import PROGRAMS, ROOT
+from tests.support.user import give, unprivileged
 from tests.support.wait import until
-
-# The oldest Tornado that the drain supports.
-OLDEST = "6.2"
 
 # Seconds for what should happen at once; generous, since the tests share two cores.
 SOON = 1.0
@@ -129,7 +127,7 @@ class Connection:
 GOING_AWAY = (8, (1001).to_bytes(2, "big"))
 
 
-class Process:
+class Started:
     """A process that serves `drain_app`, and what it logged."""
 
     def __init__(
@@ -138,7 +136,12 @@ class Process:
         self.address = address
         self.log_path = folder / "log"
         self.signalled = 0.0
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TORNADO_DRAIN_")}
+        environment = {
+            k: v
+            for k, v in os.environ.items()
+            # Without a buffer none is found half written by a signal.
+            if not k.startswith("TORNADO_DRAIN_") and k != "PYTHONUNBUFFERED"
+        }
         environment |= {
             "PYTHONPATH": os.pathsep.join(map(str, path)),
             "TORNADO_DRAIN_LISTEN": address,
@@ -148,7 +151,7 @@ class Process:
         }
         with self.log_path.open("wb") as log:
             self.popen = subprocess.Popen(
-                command,
+                [*unprivileged(), *command],
                 env=environment | env,
                 cwd=folder,
                 stdout=log,
@@ -209,7 +212,7 @@ class Process:
         return self.popen.poll() is None
 
 
-Start = Callable[..., Process]
+Start = Callable[..., Started]
 
 
 def starter(folder: Path, listener: str, path: list[Path]) -> Iterator[Start]:
@@ -220,17 +223,19 @@ def starter(folder: Path, listener: str, path: list[Path]) -> Iterator[Start]:
         listener: ``tcp`` or ``unix``.
         path: where to import from first.
     """
-    processes: list[Process] = []
+    processes: list[Started] = []
+    give(folder)
     code = [Path(tornado_drain.__file__).parent.parent, PROGRAMS, ROOT]
 
-    def start(*arguments: str, wait: bool = True, **env: str) -> Process:
+    def start(*arguments: str, wait: bool = True, **env: str) -> Started:
         own = Path(tempfile.mkdtemp(dir=folder))
+        give(own)
         address = f"unix:{own}/9001.sock"
         if listener == "tcp":
             with socket.create_server(("127.0.0.1", 0)) as free:
                 address = f"127.0.0.1:{free.getsockname()[1]}"
         program = list(arguments) or [str(PROGRAMS / "drain_app.py")]
-        process = Process(own, address, [*path, *code], [sys.executable, *program], **env)
+        process = Started(own, address, [*path, *code], [sys.executable, *program], **env)
         processes.append(process)
         if wait:
             process.until_logged("serving on", 20)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 import time
@@ -28,10 +29,28 @@ class Slow(RequestHandler):
     post = get
 
 
+class Held(RequestHandler):
+    """Answers once there is a file of that name."""
+
+    async def get(self) -> None:
+        file = Path(self.get_query_argument("file"))
+        while not file.exists():  # noqa: ASYNC240
+            await asyncio.sleep(0.01)
+
+
+class Linger(RequestHandler):
+    """Answers a while after the drain has begun."""
+
+    async def get(self) -> None:
+        await tornado_drain.wait_draining()
+        await asyncio.sleep(float(self.get_query_argument("seconds")))
+
+
 class Block(RequestHandler):
-    """Blocks the loop."""
+    """Blocks the loop, and tells by a file that it does."""
 
     def get(self) -> None:
+        Path("blocked").touch()
         time.sleep(float(self.get_query_argument("seconds")))
         self.write("blocked")
 
@@ -49,6 +68,15 @@ class Pool(RequestHandler):
         self.write(str(pid))
 
 
+def deaf() -> bool:
+    """Hear no SIGTERM from the first question on."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return True
+
+
+READY = {"unready": lambda: False, "deaf": deaf}
+
+
 def main() -> None:
     """Serve, or misbehave as ``MODE`` says."""
     mode = os.environ.get("MODE", "")
@@ -60,10 +88,15 @@ def main() -> None:
     if mode == "dies":
         threading.Timer(0.5, lambda: os._exit(3)).start()
     if mode == "slow start":
-        time.sleep(1.5)
-    app = Application([("/", Slow), ("/block", Block), ("/pool", Pool)])
-    ready = (lambda: False) if mode == "unready" else None
-    asyncio.run(tornado_drain.serve(app, ready=ready))
+        time.sleep(2.5)  # far more than a start takes by itself
+    handlers = [
+        ("/", Slow),
+        ("/held", Held),
+        ("/linger", Linger),
+        ("/block", Block),
+        ("/pool", Pool),
+    ]
+    asyncio.run(tornado_drain.serve(Application(handlers), ready=READY.get(mode)))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import tornado_drain
 from tornado.web import Application, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
-Ready = Callable[[], bool | Awaitable[bool]]
+IsReady = Callable[[], bool | Awaitable[bool]]
 
 
 def say(text: str) -> None:
@@ -48,9 +48,11 @@ class Upload(RequestHandler):
 
 
 class Block(RequestHandler):
-    """Blocks the loop."""
+    """Blocks the loop, after it has been woken `wakeups` times."""
 
     def get(self) -> None:
+        for _ in range(int(self.get_query_argument("wakeups", "0"))):
+            asyncio.get_running_loop().call_soon_threadsafe(say, "woken")
         say("blocking")
         time.sleep(float(self.get_query_argument("seconds")))
         self.write("blocked")
@@ -167,6 +169,20 @@ class Terminated(RequestHandler):
         child.kill()
 
 
+class Jobs(RequestHandler):
+    """Accepts a job for an executor, for which the interpreter waits when it ends."""
+
+    executor = ThreadPoolExecutor()
+
+    def post(self) -> None:
+        self.executor.submit(self.work, float(self.get_query_argument("seconds")))
+        self.set_status(202)
+
+    def work(self, seconds: float) -> None:
+        time.sleep(seconds)
+        say("job done")
+
+
 class Thread(RequestHandler):
     """Leaves a thread in the default executor that does not end, and waits for it or not."""
 
@@ -192,6 +208,7 @@ def make_app() -> Application:
             ("/failing", Failing),
             ("/pool", Pool),
             ("/terminated", Terminated),
+            ("/jobs", Jobs),
             ("/thread", Thread),
         ]
     )
@@ -230,7 +247,7 @@ app = make_app()
 def main() -> None:
     """Serve as the environment says: ``READY``, ``TLS``, and ``AFTER`` for what follows."""
     logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
-    readies: dict[str, Ready] = {"yes": yes, "no": no, "later": later, "fails": fails}
+    readies: dict[str, IsReady] = {"yes": yes, "no": no, "later": later, "fails": fails}
     ready = readies.get(os.environ.get("READY", ""))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if "TLS" in os.environ else None
     serve = tornado_drain.serve(app, ready=ready, ssl_options=tls, idle_connection_timeout=0.1)
