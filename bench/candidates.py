@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import psutil
 import tornado
 
-from tests.support.home import SUPERVISORD
-from tests.support.paths import ROLE, ROOT
+from tests.support.home import CONDUCTOR, role_of
+from tests.support.paths import ROOT
 from tests.support.role import Role
 from tests.support.stack import Stack
 
@@ -94,7 +94,7 @@ class Kit(Candidate):
         self.name, self.how = f"kit-{listener}", how
         super().__init__()
         # The Tornado that all the others have, and like them no metrics.
-        packages = ["./app", f"tornado=={tornado.version}"]
+        packages = ["./app", "./app/demo_app", f"tornado=={tornado.version}"]
         self.stack = Stack(
             "bench",
             self.base_port,
@@ -217,7 +217,7 @@ class Recipe(Peer):
         return [f"127.0.0.1:{port}" for port in self.ports]
 
     def serve(self) -> None:
-        text = SUPERVISORD.format(home=self.folder, user=os.getuid())
+        text = role_of(self.folder).render("supervisord.conf.j2")
         (self.folder / "supervisord.conf").write_text(text)
         programs = "".join(
             f"[program:app-{port}]\n"
@@ -226,7 +226,7 @@ class Recipe(Peer):
             for port in self.ports
         )
         (self.folder / "current").write_text(programs)
-        program = [sys.executable, str(ROLE / "files/supervisord.py"), "--nodaemon"]
+        program = [sys.executable, str(CONDUCTOR / "supervisord.py"), "--nodaemon"]
         self.run([*program, "-c", str(self.folder / "supervisord.conf")])
 
     @property

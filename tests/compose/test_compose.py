@@ -23,7 +23,7 @@ PROJECT = "tornado-app-test"
 PORT = 9501
 SCREENSHOTS = ROOT / "out/page"
 
-# The README's three lines of another's app.
+# The three lines of docs/containers.md for another's app.
 THIRD_PARTY = {
     "TORNADO_APP_PACKAGES": "./app snakeviz",
     "TORNADO_APP_COMMAND": "python -m tornado_drain snakeviz.main:app",
@@ -138,7 +138,11 @@ def test_another_release_loses_nothing() -> None:
     since = started()
     before = status()
     with wrk(PORT, LIGHT) as load:
-        run("make", "compose-up", variables={"TORNADO_APP_PACKAGES": "./app snakeviz"})
+        run(
+            "make",
+            "compose-up",
+            variables={"TORNADO_APP_PACKAGES": "./app ./app/demo_app snakeviz"},
+        )
     assert load.failed == 0, load.output
     assert started() == since, "neither nginx nor supervisord was restarted"
     assert status()["release"] != before["release"]
@@ -256,7 +260,7 @@ def test_containers_may_do_little() -> None:
         assert host["PidsLimit"] > 0
         assert host["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10m"}
     [first] = docker("exec", container("app"), "cat", "/proc/1/cmdline").split("\0")[1:2]
-    assert first == "/opt/app/supervisord.py"
+    assert first == "/opt/app/conductor/conductor/supervisord.py"
 
 
 def test_images_hold_no_tools_and_no_secret() -> None:
@@ -372,9 +376,9 @@ def test_the_load_of_the_demo() -> None:
 
 
 def test_an_app_of_others_in_three_lines() -> None:
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/containers.md").read_text()
     for name, value in THIRD_PARTY.items():
-        assert re.search(rf'{name}="?{re.escape(value)}"?\n', readme), f"the README's {name}"
+        assert re.search(rf'{name}="?{re.escape(value)}"?\n', page), f"the page's {name}"
     since = started()
     run("make", "compose-up", variables=THIRD_PARTY)
     assert started()["nginx"] != since["nginx"], "another listener is another site"

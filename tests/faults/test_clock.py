@@ -57,7 +57,8 @@ def stack(deployment: Stack, step: Step) -> Stack:
     """The same, started again where the clock can be stepped."""
     deployment.ctl("shutdown")
     home = shlex.quote(str(deployment.home))
-    start = f"{home}/tools/bin/python {home}/supervisord.py -c {home}/supervisord.conf"
+    program = f"{home}/conductor/conductor/supervisord.py"
+    start = f"{home}/tools/bin/python {program} -c {home}/supervisord.conf"
     run(shlex.split(start), deployment.environment, 0)
     until(lambda: serves(deployment))
     return deployment

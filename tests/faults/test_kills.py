@@ -134,7 +134,7 @@ def test_an_nginx_worker_killed_cuts_its_connections(stack: Stack) -> None:
     failed = customers.failed()
     assert len(failed) < customers.clients
     assert all(order.status == 0 for order in failed)
-    assert all(killed < order.ended and order.began < gone for order in failed)
+    assert all(killed < order.ended and order.connected < gone for order in failed)
     assert ports == set(before)
     assert children(master) == workers - {victim} | (children(master) - workers)
     assert pids(stack) == before

@@ -1,5 +1,6 @@
 """The local deployment end to end, by the real playbook, under load, on both listeners."""
 
+import functools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.customers import Customers
 from tests.support.stack import LIGHT, Stack, changed
+from tests.support.wait import until
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +70,17 @@ def test_killed_anywhere_the_next_run_completes(stack: Stack) -> None:
     What was just being sent on one has not been executed.
     """
     with Customers(stack, clients=10) as customers:
-        for event in ("", "drain"):
-            playbook = stack.start_playbook(tornado_app_listener="unix")
-            time.sleep(5)
+        site = stack.home / "nginx/site.conf"
+        # As soon as nginx's configuration is another one, which nginx has yet to read; amid what
+        # comes before the roll; and amid the roll.
+        for killed in (
+            lambda began: "server unix:" in site.read_text(),
+            lambda began: time.time() > began + 5,
+            lambda began: stack.happened("drain", since=began),
+        ):
             began = time.time()
-            while event and not stack.happened(event, since=began):
-                time.sleep(0.02)
+            playbook = stack.start_playbook(tornado_app_listener="unix")
+            until(functools.partial(killed, began), 60)
             os.killpg(playbook.pid, signal.SIGKILL)
             playbook.wait()
         stack.playbook(tornado_app_listener="unix")

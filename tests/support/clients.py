@@ -1,11 +1,25 @@
-"""Clients that go on asking the processes of a home, and count."""
+"""Clients of the processes of a home: one that asks once, and many that go on asking and count."""
 
 import asyncio
+import json
 import threading
+import urllib.request
 
 import aiohttp
 
 from tests.support.home import Home
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """GET a path of a process over TCP; returns the status and the body."""
+    url = f"http://127.0.0.1:{port}{path}"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.status, answer.read().decode()
+
+
+def in_flight(port: int) -> int:
+    """How many requests a process has, this one left out."""
+    return int(json.loads(get(port, "/-/status")[1])["in_flight"])
 
 
 class Clients:
@@ -15,7 +29,7 @@ class Clients:
     else that is not a whole answer 200 is a failure.
     """
 
-    def __init__(self, home: Home, path: str = "/?seconds=0.01") -> None:
+    def __init__(self, home: Home, path: str = "/?seconds=0.05") -> None:
         self.home = home
         self.path = path
         self.answers = 0

@@ -14,7 +14,10 @@ from tests.support.stack import Stack
 
 @dataclass
 class Order:
-    """What a customer was told of one order: status 0 is a cut connection. Times are monotonic."""
+    """What a customer was told of one order: status 0 is a cut connection. Times are monotonic.
+
+    `connected` is when the connection was made that it was sent on.
+    """
 
     id: str
     began: float
@@ -22,6 +25,7 @@ class Order:
     status: int
     request_id: str = ""
     error: str = ""
+    connected: float = 0
 
 
 class Customers:
@@ -64,7 +68,16 @@ class Customers:
 
     async def _order(self) -> None:
         # aiohttp repeats no POST; nor would it be one that happens once.
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        connected = 0.0
+
+        async def note(*_: object) -> None:
+            nonlocal connected
+            connected = time.monotonic()
+
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(note)
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(connector=connector, trace_configs=[trace]) as session:
             while not self._stop.is_set():
                 order = Order(uuid.uuid4().hex, time.monotonic(), 0, 0)
                 url = f"http://127.0.0.1:{self.stack.port}/orders?id={order.id}"
@@ -76,5 +89,6 @@ class Customers:
                 except aiohttp.ClientError as error:
                     order.error = repr(error)
                 order.ended = time.monotonic()
+                order.connected = connected
                 self.orders.append(order)
                 await asyncio.sleep(0.1)

@@ -6,67 +6,40 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from plugins.filter.conductor_files import conductor_files
+from plugins.module_utils import proc
 from tests.support.paths import PROGRAMS, ROLE, ROOT
+from tests.support.role import Role
+from tests.support.user import give, unprivileged
+from tests.support.wait import until
 
-CONDUCTOR = ROLE / "files/rolling_restart.py"
+CONDUCTOR = ROLE / "files/conductor"
 
-SUPERVISORD = """\
-[unix_http_server]
-file={home}/run/supervisor.sock
-chmod=0700
 
-[supervisord]
-logfile={home}/log/supervisord.log
-pidfile={home}/run/supervisord.pid
-user={user}
+def role_of(home: Path, user: int | None = None, **variables: Any) -> Role:
+    """The role, where all of an app is in its home, and nginx not its business.
 
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-
-[supervisorctl]
-serverurl=unix://{home}/run/supervisor.sock
-
-[include]
-files={home}/current {home}/trial.conf
-"""
-
-APP = """\
-[tornado_app]
-name=app
-release={release}
-ready_path={ready_path}
-ready_status=200
-ready_timeout={ready_timeout}
-stop_timeout={stop_timeout}
-trial=1
-keep=3
-"""
-
-PROGRAM = """
-[{section}]
-command=/bin/sh -c '. "$0"; exec "$@"' {environment} {command}
-environment=TORNADO_DRAIN_LISTEN="{listen}",TORNADO_DRAIN_PORT="{port}",TORNADO_DRAIN_RELEASE="{release}",TORNADO_DRAIN_MAX_WAIT="{max_wait}"
-directory={home}/data
-autostart=true
-autorestart=true
-startsecs=1
-startretries=100
-stopsignal=TERM
-stopwaitsecs={stopwaitsecs}
-stopasgroup=false
-killasgroup=true
-redirect_stderr=true
-stdout_logfile={home}/log/{name}.log
-"""
+    Args:
+        home: of the app.
+        user: who runs its processes; by default who runs this.
+        variables: others of the role.
+    """
+    user = os.getuid() if user is None else user
+    known = {
+        "ansible_facts": {"user_id": user, "user_gid": os.getgid(), "processor_nproc": 2},
+        "tornado_app_home": str(home),
+        "tornado_app_rootless": True,
+        "tornado_app_nginx_supervised": False,
+    }
+    return Role(**known | variables)
 
 
 class Home:
-    """One app's home.
+    """One app's home. Its processes are never root's, as with systemd; the conductor may be.
 
     Args:
         path: where it is.
@@ -78,10 +51,35 @@ class Home:
         self.path = path
         self.trial_port, *self.ports = ports
         self.listener = listener
-        for folder in ("run", "log", "data", "configurations", "environments", "wheels"):
+        for folder in ("bin", "run", "log", "data", "configurations", "environments", "wheels"):
             (path / folder).mkdir(parents=True)
-        text = SUPERVISORD.format(home=path, user=os.getuid())
-        (path / "supervisord.conf").write_text(text)
+        for folder in ("run", "log", "data"):
+            give(path / folder)
+        (path / "tools").symlink_to(sys.prefix)
+        self.deploy(CONDUCTOR)
+        self.user = (path / "data").stat().st_uid
+        role = role_of(path, self.user)
+        (path / "supervisord.conf").write_text(role.render("supervisord.conf.j2"))
+        self.program = path / "bin/app-ctl"
+        self.program.write_text(role.render("ctl.j2"))
+        self.program.chmod(0o750)
+
+    def deploy(self, conductor: Path) -> Path:
+        """Put a conductor where the role puts it; returns the folder that is named by its content.
+
+        Args:
+            conductor: the package.
+        """
+        *files, last = conductor_files(str(conductor), str(self.path))
+        for file in files:
+            if file.get("state") == "directory":
+                Path(file["path"]).mkdir(exist_ok=True)
+            else:
+                Path(file["path"]).write_text(file["content"])
+        new = self.path / "conductor.new"
+        new.symlink_to(last["target"])
+        new.replace(last["path"])
+        return self.path / last["target"]
 
     def listen(self, port: int) -> str:
         """A process's address."""
@@ -94,55 +92,75 @@ class Home:
         release: str,
         *,
         ports: list[int] | None = None,
-        ready_path: str = "/-/ready",
-        ready_timeout: float = 10,
-        max_wait: float = 5,
-        stopwaitsecs: float = 7,
         environment: dict[str, str] | None = None,
+        ready_timeout: int = 10,
+        max_wait: int = 5,
+        trial: int = 1,
+        **variables: Any,
     ) -> str:
-        """Write a configuration and what it names, as the role does; returns its id."""
+        """Write a configuration and what it names, as the role does; returns its id.
+
+        Args:
+            release: its name, also that of the configuration.
+            ports: of its processes; by default all.
+            environment: of them.
+            ready_timeout: seconds.
+            max_wait: seconds.
+            trial: seconds; 0 where there is none.
+            variables: others of the role.
+        """
         (self.path / "releases" / release).mkdir(parents=True, exist_ok=True)
         (self.path / "releases" / release / "requirements.txt").write_text("")
-        exports = "".join(f"export {k}='{v}'\n" for k, v in (environment or {}).items())
-        environment_file = self.path / "environments" / f"e{release}"
-        environment_file.write_text(exports)
-        text = APP.format(
-            release=release,
-            ready_path=ready_path,
-            ready_timeout=ready_timeout,
-            stop_timeout=stopwaitsecs + 3,
-        )
-        for port in [*(ports or self.ports), 0]:
-            name = f"app-{port or 'trial'}"
-            text += PROGRAM.format(
-                section=f"program:{name}" if port else "trial",
-                name=name,
-                port=port or self.trial_port,
-                environment=environment_file,
-                # Names the release, as a path in it would.
-                command=f"{sys.executable} {PROGRAMS}/app.py {self.path}/releases/{release}/",
-                listen=self.listen(port or self.trial_port),
-                release=release,
-                max_wait=max_wait,
-                stopwaitsecs=stopwaitsecs,
-                home=self.path,
-            )
-        (self.path / "configurations" / f"{release}.conf").write_text(text)
+        known = {
+            "tornado_app_listener": self.listener,
+            "tornado_app_trial": trial,
+            "tornado_app_trial_port": self.trial_port,
+            "tornado_app_ready_timeout": ready_timeout,
+            "tornado_app_max_wait": max_wait,
+            "tornado_app_environment": environment or {},
+            # Names the release, as a path in it would.
+            "tornado_app_command": f"{sys.executable} {PROGRAMS}/app.py {{venv}}",
+            "__tornado_app_ports": ports or self.ports,
+            "__tornado_app_release_id": release,
+            "__tornado_app_environment_id": f"e{release}",
+        }
+        role = role_of(self.path, self.user, **known | variables)
+        (self.path / "environments" / f"e{release}").write_text(role.render("environment.j2"))
+        self.configuration(release).write_text(role.render("configuration.conf.j2"))
         return release
+
+    def configuration(self, release: str) -> Path:
+        """The file of a configuration."""
+        return self.path / "configurations" / f"{release}.conf"
+
+    def misbehave(self, release: str, port: int, mode: str) -> None:
+        """Let one process of a configuration do as ``MODE`` says."""
+        path = self.configuration(release)
+        variable = f'TORNADO_DRAIN_PORT="{port}"'
+        assert path.read_text().count(variable) == 1
+        path.write_text(path.read_text().replace(variable, f'{variable},MODE="{mode}"'))
 
     def start(self) -> None:
         """Start supervisord."""
-        program = [sys.executable, str(ROLE / "files/supervisord.py")]
+        script = self.path / "conductor/conductor/supervisord.py"
         subprocess.run(
-            [*program, "-c", str(self.path / "supervisord.conf")],
+            [
+                *unprivileged(),
+                *(self.path / "tools/bin/python", script, "-c", self.path / "supervisord.conf"),
+            ],
             env=os.environ | {"PYTHONPATH": str(ROOT / "app")},
             check=True,
         )
+        until(lambda: self._pid.exists() and self._pid.read_text())
+
+    @property
+    def _pid(self) -> Path:
+        return self.path / "run/supervisord.pid"
 
     def shut_down(self) -> None:
         """Kill supervisord and all its processes."""
         try:
-            pid = int((self.path / "run/supervisord.pid").read_text())
+            pid = int(self._pid.read_text())
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         except FileNotFoundError:
             return
@@ -150,17 +168,18 @@ class Home:
         for child in map(int, children):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
-        while Path(f"/proc/{pid}").exists():
-            time.sleep(0.01)
-
-    def command(self, *arguments: str) -> list[str]:
-        """The command line of the conductor."""
-        return [sys.executable, str(CONDUCTOR), "--home", str(self.path), *arguments]
+        until(lambda: not proc.alive(pid))
+        self._pid.unlink()
 
     def ctl(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run the conductor and check its exit code, unless `code` is None."""
         done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, check=False, timeout=120
+            [self.program, *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
@@ -168,8 +187,17 @@ class Home:
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the conductor."""
         return subprocess.Popen(
-            self.command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [self.program, *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """As on a host, where Python keeps what it has compiled."""
+        return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
     def status(self) -> list[dict[str, Any]]:
         """What `status --json` says of the processes."""
@@ -192,8 +220,11 @@ class Home:
         return why
 
     def events(self, *names: str) -> Iterator[dict[str, Any]]:
-        """The journal's events of these names."""
+        """The journal's events of these names, or all."""
         for line in (self.path / "log/rolling_restart.jsonl").read_text().splitlines():
             event = json.loads(line)
-            if event["event"] in names:
+            if not names or event["event"] in names:
                 yield event
+
+
+MakeHome = Callable[..., Home]

@@ -7,7 +7,35 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
+from plugins.plugin_utils.rules import errors
 from tests.support.paths import ROLE, ROOT
+
+# A host on which nothing is installed, as the module `host_facts` sees it.
+BARE: dict[str, Any] = {
+    "python": "/usr/bin/python3",
+    "nginx": "1.22.1",
+    "listening": {},
+    "endpoints": [],
+    "home": None,
+    "ours": False,
+    "user": None,
+    "foreign_user": False,
+    "unit": "",
+    "namesakes": [],
+    "sites": [],
+    "locations": [],
+    "nginx_includes": [],
+    "worker_shutdown_timeout": 0,
+    "certificates": [
+        {"exists": True, "status": 0, "public_key": "a public key", "checksum": "0a1b"},
+        {"exists": True, "status": 0, "public_key": "a public key", "checksum": "2c3d"},
+    ],
+    "supervisord": False,
+    "tools": "",
+    "wheels": [],
+    "releases": {},
+    "program": False,
+}
 
 init_plugin_loader([str(ROOT / "collections")])
 
@@ -30,17 +58,7 @@ class Role:
             "__tornado_app_release_id": "0123456789ab",
             "__tornado_app_nginx_version": "1.22.1",
             "__tornado_app_nginx_endpoints": trust_as_template("{{ __tornado_app_endpoints }}"),
-            "__tornado_app_endpoints_now": {"stdout": "[]"},
-            "__tornado_app_nginx_v": {"rc": 0},
-            "__tornado_app_unit_found": {"rc": 1},
-            "__tornado_app_namesakes": {"files": []},
-            "__tornado_app_python": {"rc": 0, "stdout": "/usr/bin/python3"},
-            "__tornado_app_tls_found": {"results": [{"stat": {"exists": True}}] * 2},
-            "__tornado_app_tls_public": {"results": [{"rc": 0, "stdout": "a public key"}] * 2},
-            "__tornado_app_in_use": {},
-            "__tornado_app_nginx_locations_found": {"files": []},
-            "__tornado_app_nginx_records_found": {"stdout_lines": []},
-            "__tornado_app_home_found": {"files": []},
+            "__tornado_app_host": BARE,
         }
         self._templar = Templar(loader=loader, variables=known | variables)
 
@@ -48,13 +66,15 @@ class Role:
         """What a template becomes."""
         return str(self("{{ lookup('ansible.builtin.template', '" + template + "') }}") or "")
 
+    def errors(self) -> list[str]:
+        """What the rules say of the settings."""
+        names = [*defaults(), "__tornado_app_run"]
+        given = {name: self("{{ " + name + " }}") for name in names}
+        return errors(given, self("{{ __tornado_app_host }}"), self("{{ playbook_dir }}"))
+
     def __call__(self, expression: str) -> Any:
         """What an expression becomes."""
         return self._templar.template(trust_as_template(expression))
-
-    def errors(self) -> list[str]:
-        """What the validation says."""
-        return [line for line in self.render("errors.j2").splitlines() if line]
 
 
 def defaults(role: str = "tornado_app") -> dict[str, Any]:

@@ -100,7 +100,9 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """Of the playbook, as the Makefile has it."""
         cache = ROOT / ".cache"
-        return os.environ | {"ANSIBLE_HOME": str(cache / "ansible"), "XDG_CACHE_HOME": str(cache)}
+        # An unbuffered stderr hides what a signal amid a log line does to a buffered one.
+        own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        return own | {"ANSIBLE_HOME": str(cache / "ansible"), "XDG_CACHE_HOME": str(cache)}
 
     def playbook(self, *arguments: str, code: int = 0, **variables: Any) -> str:
         """Run the playbook, check its exit code, return what it printed."""
@@ -162,7 +164,7 @@ class Stack:
 
     @contextmanager
     def load(
-        self, path: str = "/hello", clients: int = 100, script: str = "half"
+        self, path: str = "/hello", clients: int = 100, script: str = "half_posts"
     ) -> Iterator[Load]:
         """Within this context clients ask; see `wrk`."""
         with wrk(self.port, path, clients, script=script) as found:
@@ -177,11 +179,11 @@ def wrk(
     *,
     host: str = "127.0.0.1",
     post: bool = True,
-    script: str = "half",
+    script: str = "half_posts",
 ) -> Iterator[Load]:
     """Within this context keepalive clients ask, half of it POST; after it the numbers are in.
 
-    `script` says how: half.lua or sticky.lua.
+    `script` says how: half_posts.lua or sticky.lua.
 
     A failure is an answer that is not 2xx, or a socket error; of these, `cut` were connections that
     nginx closed without an answer.

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.home import Home
 from tests.support.net import free_ports
-from tests.support.role import Role
+from tests.support.role import BARE, Role
 
 
 class Nginx:
@@ -36,8 +36,8 @@ class Nginx:
             tornado_app_home=str(self.folder),
             tornado_app_nginx_listen=f"127.0.0.1:{self.port}",
             __tornado_app_nginx_log=str(self.folder),
-            __tornado_app_nginx_folders=str(self.folder / "tornado-app"),
-            __tornado_app_nginx_locations_found={"files": [{"path": str(p)} for p in locations]},
+            __tornado_app_nginx_sites=str(self.folder / "tornado-app"),
+            __tornado_app_host=BARE | {"locations": [str(path) for path in locations]},
             **variables,
         )
 
@@ -54,7 +54,7 @@ class Nginx:
 
     def remove(self, role: Role, *more: str) -> None:
         """Remove what the role removes; after each step nginx must still accept what is left."""
-        for path in [*role("{{ __tornado_app_nginx_gone }}"), *more]:
+        for path in [*role("{{ __tornado_app_nginx.gone }}"), *more]:
             gone = self.here(path)
             shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
             self.check()
@@ -62,19 +62,20 @@ class Nginx:
     def put(self, **variables: Any) -> None:
         """Put an app's files in their places as the role does, and likewise check each step."""
         role = self.role(**variables)
-        folder = Path(role("{{ __tornado_app_nginx_folder }}"))
+        files = role("{{ __tornado_app_nginx }}")
         candidate = role.render("nginx_site.conf.j2")
-        assert all(path in candidate for path in role("{{ __tornado_app_nginx_neighbours }}"))
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in role("{{ __tornado_app_nginx_files }}"):
-            self.here(file["dest"]).write_text(role.render(file["src"]))
+        assert all(path in candidate for path in files["neighbours"])
+        Path(files["folder"]).mkdir(parents=True, exist_ok=True)
+        templates = ("nginx_server.conf.j2", "nginx_app.conf.j2", "nginx_locations.conf.j2")
+        for path, template in zip(("server", "http", "locations"), templates, strict=True):
+            self.here(files[path]).write_text(role.render(template))
             self.check()
         self.remove(role)
 
     def drop(self, **variables: Any) -> None:
         """Remove an app."""
         role = self.role(tornado_app_state="absent", **variables)
-        self.remove(role, role("{{ __tornado_app_nginx_app }}"))
+        self.remove(role, role("{{ __tornado_app_nginx.http }}"))
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start it."""

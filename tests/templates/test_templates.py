@@ -2,6 +2,7 @@
 
 import configparser
 import itertools
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,8 @@ def test_one_number_moves_every_rung(max_wait: int) -> None:
     stop = int(unit.split("TimeoutStopSec=")[1].split()[0])
     step = int(configuration["tornado_app"]["stop_timeout"])
     assert f'TORNADO_DRAIN_MAX_WAIT="{max_wait}"' in process["environment"]
-    assert max_wait < int(process["stopwaitsecs"]) < stop < step
+    limit = int(re.findall(r'TORNADO_DRAIN_EXIT_LIMIT="(\d+)"', process["environment"])[0])
+    assert max_wait < limit < int(process["stopwaitsecs"]) < stop < step
     assert role("{{ __tornado_app_nginx_worker_shutdown_timeout }}") >= stop
     for timeout in ("proxy_read_timeout", "proxy_send_timeout"):
         assert int(site.split(timeout)[1].split("s;")[0]) > max_wait

@@ -4,8 +4,41 @@ from typing import Any
 
 import pytest
 
-from tests.support.role import Role
-from tests.support.stack import Stack
+from plugins.plugin_utils.nginx import site_id
+from plugins.plugin_utils.rules import errors
+from tests.support.paths import ROOT
+from tests.support.role import BARE, defaults
+
+
+def settings(**given: Any) -> dict[str, Any]:
+    """The role's variables with some of them given, the others as on a host with two cores."""
+    known: dict[str, Any] = {"tornado_app_name": "app", "tornado_app_base_port": 9001} | given
+    name = known["tornado_app_name"]
+    computed = {
+        "tornado_app_processes": 3,
+        "tornado_app_trial_port": int(known["tornado_app_base_port"]) - 1,
+        "tornado_app_nginx_read_timeout": 60,
+        "tornado_app_nginx_send_timeout": 60,
+        "tornado_app_nginx_workers": 1,
+        "tornado_app_nginx_supervised": False,
+        "tornado_app_user": name,
+        "tornado_app_home": f"/opt/{name}",
+        "tornado_app_drain_package": str(ROOT / "app[metrics]"),
+        "tornado_app_packages": ["app"],
+        "tornado_app_command": "python -m app --port={port}",
+    }
+    whole = defaults() | computed | known
+    assert "{{" not in str(whole)
+    home = whole["tornado_app_home"]
+    run = f"{home}/run" if whole["tornado_app_rootless"] else f"/run/{name}"
+    return whole | {"__tornado_app_run": run}
+
+
+def wrong(facts: dict[str, Any] | None = None, /, **given: Any) -> list[str]:
+    """What the rules say of some settings, on a host with some facts."""
+    host: Any = BARE | (facts or {})
+    return errors(settings(**given), host, "/srv/kit")
+
 
 BAD: list[tuple[str, Any, str]] = [
     ("tornado_app_name", "a b;rm", "small letter"),
@@ -74,79 +107,114 @@ BAD: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("variable", "value", "expected"), BAD)
 def test_bad_settings_are_named(variable: str, value: Any, expected: str) -> None:
-    errors = Role(**{variable: value}).errors()
-    assert any(e.startswith(f"{variable}: got ") and expected in e for e in errors), errors
+    found = wrong(**{variable: value})
+    assert any(e.startswith(f"{variable}: got ") and expected in e for e in found), found
 
 
 PAIR = {
     "tornado_app_nginx_tls_certificate": "/etc/shop.pem",
     "tornado_app_nginx_tls_key": "/etc/shop.key",
 }
-BAD_TLS: list[tuple[str, dict[str, Any], str]] = [
-    ("tornado_app_nginx_tls_key", {"tornado_app_nginx_tls_key": ""}, "the key of"),
-    ("tornado_app_nginx_tls_key", {"tornado_app_nginx_tls_key": "a.key"}, "on the same machine"),
+
+
+def files(**second: Any) -> dict[str, Any]:
+    """Facts of a host whose key, or whose both files, openssl says this of."""
+    certificate, key = BARE["certificates"]
+    return {"certificates": [certificate, key | second]}
+
+
+def refused_certificate() -> dict[str, Any]:
+    """Facts of a host whose certificate openssl refuses."""
+    certificate, key = BARE["certificates"]
+    return {"certificates": [certificate | {"status": 1, "public_key": ""}, key]}
+
+
+BAD_TLS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("tornado_app_nginx_tls_key", {"tornado_app_nginx_tls_key": ""}, {}, "the key of"),
+    (
+        "tornado_app_nginx_tls_key",
+        {"tornado_app_nginx_tls_key": "a.key"},
+        {},
+        "on the same machine",
+    ),
     (
         "tornado_app_nginx_tls_certificate",
         {"tornado_app_nginx_tls_certificate": ""},
+        {},
         "the certificate of tornado_app_nginx_tls_key",
     ),
     (
         "tornado_app_nginx_tls_certificate",
         {"tornado_app_nginx_tls_certificate": "self-signed"},
+        {},
         "the certificate of tornado_app_nginx_tls_key",
     ),
     (
         "tornado_app_nginx_tls_certificate",
         {"tornado_app_nginx_tls_certificate": "/a b"},
+        {},
         "without spaces",
     ),
     (
         "tornado_app_nginx_tls_certificate",
         {"tornado_app_nginx_tls_certificate": "a.pem", "tornado_app_nginx_tls_key": "a.key"},
+        {},
         "a file on the controller, from /srv/kit",
     ),
     (
         "tornado_app_nginx_tls_certificate",
-        {"__tornado_app_tls_found": {"results": [{"stat": {"exists": False}}] * 2}},
+        {},
+        {"certificates": [file | {"exists": False} for file in BARE["certificates"]]},
         "a file on the host",
     ),
+    ("tornado_app_nginx_tls_certificate", {}, refused_certificate(), "a certificate (PEM)"),
     (
-        "tornado_app_nginx_tls_certificate",
-        {"__tornado_app_tls_public": {"results": [{"rc": 1}, {"rc": 0, "stdout": "a"}]}},
-        "a certificate (PEM)",
+        "tornado_app_nginx_tls_key",
+        {},
+        files(status=1, public_key=""),
+        "a private key (PEM) without a passphrase",
     ),
     (
         "tornado_app_nginx_tls_key",
-        {"__tornado_app_tls_public": {"results": [{"rc": 0, "stdout": "a"}, {"rc": 1}]}},
-        "without a passphrase",
-    ),
-    (
-        "tornado_app_nginx_tls_key",
-        {"__tornado_app_tls_public": {"results": [{"rc": 0, "stdout": c} for c in "ab"]}},
+        {},
+        files(public_key="another"),
         "the key of /etc/shop.pem, which has another public key",
     ),
-    ("tornado_app_nginx_tls_listen", {"tornado_app_nginx_tls_listen": "80"}, "another port than"),
-    ("tornado_app_nginx_tls_listen", {"tornado_app_nginx_tls_listen": "9002"}, "that no process"),
-    ("tornado_app_nginx_tls_listen", {"tornado_app_nginx_tls_listen": "tls"}, "a port, or"),
     (
         "tornado_app_nginx_tls_listen",
-        {"__tornado_app_in_use": {"443": {"pid": 1, "command": "/usr/bin/other"}}},
+        {"tornado_app_nginx_tls_listen": "80"},
+        {},
+        "another port than",
+    ),
+    (
+        "tornado_app_nginx_tls_listen",
+        {"tornado_app_nginx_tls_listen": "9002"},
+        {},
+        "that no process",
+    ),
+    ("tornado_app_nginx_tls_listen", {"tornado_app_nginx_tls_listen": "tls"}, {}, "a port, or"),
+    (
+        "tornado_app_nginx_tls_listen",
+        {},
+        {"listening": {"443": {"pid": 1, "command": "/usr/bin/other"}}},
         "in use by /usr/bin/other",
     ),
 ]
 
 
 def test_a_certificate_and_its_key() -> None:
-    assert Role(**PAIR).errors() == []
-    without_openssl = {"results": [{"rc": 2, "stdout": ""}] * 2}
-    assert Role(**PAIR, __tornado_app_tls_public=without_openssl).errors() == []
-    assert Role(tornado_app_nginx_tls_certificate="self-signed").errors() == []
+    assert wrong(**PAIR) == []
+    without_openssl = [file | {"status": 2, "public_key": ""} for file in BARE["certificates"]]
+    assert wrong({"certificates": without_openssl}, **PAIR) == []
+    assert wrong(tornado_app_nginx_tls_certificate="self-signed") == []
 
 
-@pytest.mark.parametrize(("variable", "values", "expected"), BAD_TLS)
-def test_bad_tls_is_named(variable: str, values: dict[str, Any], expected: str) -> None:
-    errors = Role(**PAIR | values).errors()
-    assert any(e.startswith(f"{variable}: got ") and expected in e for e in errors), errors
+@pytest.mark.parametrize(("variable", "values", "facts", "expected"), BAD_TLS)
+def test_bad_tls_is_named(
+    variable: str, values: dict[str, Any], facts: dict[str, Any], expected: str
+) -> None:
+    found = wrong(facts, **PAIR | values)
+    assert any(e.startswith(f"{variable}: got ") and expected in e for e in found), found
 
 
 @pytest.mark.parametrize(
@@ -167,8 +235,8 @@ def test_bad_tls_is_named(variable: str, values: dict[str, Any], expected: str) 
 )
 def test_bad_wrapping_is_named(variable: str, values: dict[str, Any], expected: str) -> None:
     wrapped = {"tornado_app_wrap": True, "tornado_app_command": "bokeh serve --port {port}"}
-    assert Role(**wrapped).errors() == []
-    [error] = Role(**wrapped | values).errors()
+    assert wrong(**wrapped) == []
+    [error] = wrong(**wrapped | values)
     assert error.startswith(f"{variable}: got ")
     assert expected in error
 
@@ -179,29 +247,46 @@ OTHER = {
     "tornado_app_nginx_path": "/other/",
 }
 
+# What makes a site, in the types that its record has it in.
+SITE = {
+    "tornado_app_nginx_server_name": str,
+    "tornado_app_nginx_listen": str,
+    "tornado_app_nginx_backlog": int,
+    "tornado_app_nginx_trusted_proxies": list,
+    "tornado_app_nginx_tls_certificate": str,
+    "tornado_app_nginx_tls_key": str,
+    "tornado_app_nginx_tls_listen": str,
+    "tornado_app_nginx_tls_hsts": int,
+}
+
 
 def beside(*others: dict[str, Any]) -> dict[str, Any]:
-    """What the role finds on a host that has these apps, the last of which was deployed last."""
-    told: dict[str, str] = {}
-    for role in (Role(**other) for other in others):
-        for file in role("{{ __tornado_app_nginx_files }}"):
-            lines = role.render(file["src"]).splitlines()
-            told[file["dest"]] = "".join(line for line in lines if "# tornado_app: " in line)
-    return {
-        "__tornado_app_nginx_records_found": {"stdout_lines": [*filter(None, told.values())]},
-        "__tornado_app_nginx_locations_found": {
-            "files": [{"path": path} for path in told if "/tornado-app/" in path]
-        },
-    }
+    """The facts of a host that has these apps, the last of which was deployed last."""
+    sites: dict[str, dict[str, Any]] = {}
+    locations = []
+    for other in (settings(**other) for other in others):
+        site = {variable: convert(other[variable]) for variable, convert in SITE.items()}
+        name = other["tornado_app_name"]
+        trial = other["tornado_app_trial_port"]
+        ports = range(trial, trial + 1 + other["tornado_app_processes"])
+        this = site_id(site["tornado_app_nginx_listen"], site["tornado_app_nginx_server_name"])
+        sites[this] = site
+        sites[name] = site | {
+            "tornado_app_name": name,
+            "tornado_app_nginx_path": other["tornado_app_nginx_path"],
+            "ports": [*ports] if other["tornado_app_listener"] == "port" else [],
+        }
+        locations.append(f"/etc/nginx/tornado-app/{this}/{name}.conf")
+    return {"sites": [*sites.values()], "locations": locations}
 
 
 def test_several_apps_on_one_nginx() -> None:
-    assert Role(**beside(OTHER)).errors() == []
-    assert Role(**beside(PAIR | OTHER), **PAIR).errors() == []
+    assert wrong(beside(OTHER)) == []
+    assert wrong(beside(PAIR | OTHER), **PAIR) == []
     elsewhere = {"tornado_app_nginx_server_name": "other.test"}
-    assert Role(**beside(PAIR | OTHER | elsewhere)).errors() == []
+    assert wrong(beside(PAIR | OTHER | elsewhere)) == []
     unix = {"tornado_app_listener": "unix"}
-    assert Role(**beside(OTHER | unix), tornado_app_base_port=9101, **unix).errors() == []
+    assert wrong(beside(OTHER | unix), tornado_app_base_port=9101, **unix) == []
 
 
 @pytest.mark.parametrize(
@@ -252,24 +337,24 @@ def test_several_apps_on_one_nginx() -> None:
 def test_apps_that_can_not_share(
     variable: str, other: dict[str, Any], values: dict[str, Any], expected: str
 ) -> None:
-    errors = Role(**beside(OTHER | other), **values).errors()
-    assert any(e.startswith(f"{variable}: got ") and expected in e for e in errors), errors
+    found = wrong(beside(OTHER | other), **values)
+    assert any(e.startswith(f"{variable}: got ") and expected in e for e in found), found
 
 
 def test_one_app_changes_what_is_shared_and_the_others_have_to_follow() -> None:
     before: dict[str, Any] = {"tornado_app_processes": 3}
     after = {"tornado_app_nginx_backlog": 9}
-    assert Role(**beside(OTHER, before), **after).errors() == []
+    assert wrong(beside(OTHER, before), **after) == []
     changed = beside(OTHER, before | after)
-    [error] = Role(**OTHER, **changed).errors()
+    [error] = wrong(changed, **OTHER)
     assert error.startswith("tornado_app_nginx_backlog: got 4096; expected 9, as the other apps")
-    assert Role(**OTHER | after, **changed).errors() == []
+    assert wrong(changed, **OTHER | after) == []
 
 
 def test_a_socket_path_that_is_too_long() -> None:
     home = "/srv/" + "long" * 25
-    role = Role(tornado_app_home=home, tornado_app_rootless=True, tornado_app_listener="unix")
-    assert any("107 bytes" in error for error in role.errors())
+    found = wrong(tornado_app_home=home, tornado_app_rootless=True, tornado_app_listener="unix")
+    assert any("107 bytes" in error for error in found)
 
 
 @pytest.mark.parametrize(
@@ -277,72 +362,96 @@ def test_a_socket_path_that_is_too_long() -> None:
     [(9002, "tornado_app_base_port"), (9000, "tornado_app_trial_port")],
 )
 def test_a_port_that_another_program_uses(port: int, variable: str) -> None:
-    in_use = {str(port): {"pid": 1, "command": "/usr/bin/other --serve"}}
-    [error] = Role(__tornado_app_in_use=in_use).errors()
+    listening = {str(port): {"pid": 1, "command": "/usr/bin/other --serve"}}
+    [error] = wrong({"listening": listening})
     assert error.startswith(f"{variable}: got ")
     assert f"{port} is in use by /usr/bin/other --serve" in error
 
 
 def test_a_python_that_is_not_there() -> None:
-    [error] = Role(tornado_app_python="python9", __tornado_app_python={"rc": 2}).errors()
+    [error] = wrong({"python": ""}, tornado_app_python="python9")
     assert error == 'tornado_app_python: got "python9"; expected a Python on this host'
 
 
 def test_ports_of_the_app_itself_are_free_for_it() -> None:
     command = "/opt/app/releases/0/venv/bin/python -m app"
-    in_use = {"9001": {"pid": 1, "command": command}, "80": {"pid": 2, "command": "nginx: master"}}
-    assert Role(__tornado_app_in_use=in_use).errors() == []
+    listening = {
+        "9001": {"pid": 1, "command": command},
+        "80": {"pid": 2, "command": "nginx: master"},
+    }
+    assert wrong({"listening": listening}) == []
 
 
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
         (
-            {
-                "__tornado_app_unit_found": {
-                    "rc": 0,
-                    "stdout": "# /lib/systemd/system/app.service\n",
-                }
-            },
+            {"unit": "# /lib/systemd/system/app.service\n"},
             "/lib/systemd/system/app.service, not of this role",
         ),
-        (
-            {"__tornado_app_namesakes": {"files": [{"path": "/var/lib/app"}]}},
-            "/var/lib/app is not of this role",
-        ),
-        (
-            {
-                "ansible_facts": {
-                    "processor_nproc": 2,
-                    "getent_passwd": {"app": ["x", 9, 9, "", "/"]},
-                }
-            },
-            "this host has a user app that is not of this role",
-        ),
+        ({"namesakes": ["/var/lib/app"]}, "/var/lib/app is not of this role"),
+        ({"foreign_user": True}, "this host has a user app that is not of this role"),
     ],
 )
 def test_a_name_of_something_else(found: dict[str, Any], expected: str) -> None:
-    [error] = Role(**found).errors()
+    [error] = wrong(found)
     assert error.startswith('tornado_app_name: got "app"; expected a name that')
     assert expected in error
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_folder_of_somebody_else(state: str) -> None:
-    [error] = Role(
-        tornado_app_home="/srv/data",
-        tornado_app_state=state,
-        __tornado_app_home_found={"files": [{"path": "/srv/data/precious"}]},
-    ).errors()
+    [error] = wrong({"home": ["precious"]}, tornado_app_home="/srv/data", tornado_app_state=state)
     assert error.startswith('tornado_app_home: got "/srv/data"; expected a folder that this role')
 
 
-def test_nothing_on_the_host_is_touched() -> None:
-    stack = Stack("never", 9263)
-    output = stack.playbook(code=2, tornado_app_max_wait="abc")
-    assert "tornado_app_max_wait" in output
-    assert "int" in output
-    output = stack.playbook(code=2, tornado_app_max_wait=0, tornado_app_processes=0)
-    assert "tornado_app_max_wait: got 0; expected a whole number, at least 1 (seconds)" in output
-    assert "tornado_app_processes: got 0" in output
-    assert not stack.home.exists()
+def test_numbers_and_truths_may_be_text() -> None:
+    as_text = {
+        variable: str(value) for variable, value in settings().items() if isinstance(value, int)
+    }
+    assert wrong(**as_text) == []
+    [error] = wrong(**as_text | {"tornado_app_trial": "-1"})
+    assert error.startswith('tornado_app_trial: got "-1"; expected a whole number, at least 0')
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("tornado_app_packages", "app"),
+        ("tornado_app_nginx_trusted_proxies", None),
+        ("tornado_app_environment", ["A=secret"]),
+    ],
+)
+def test_a_list_or_dictionary_that_is_none(variable: str, value: Any) -> None:
+    [error] = wrong(**{variable: value})
+    assert error.startswith(f"{variable}: got ")
+    assert "expected a " in error
+    assert "secret" not in error
+
+
+@pytest.mark.parametrize(
+    "environment", [{"A B": "secret"}, {None: "secret"}, {"A": ["secret"]}, {1: {"b": "secret"}}]
+)
+def test_no_value_of_the_environment_is_told(environment: dict[Any, Any]) -> None:
+    found = wrong(tornado_app_environment=environment)
+    assert all(error.startswith("tornado_app_environment: got ") for error in found)
+    assert "secret" not in str(found)
+
+
+def test_errors_come_in_the_order_of_the_settings() -> None:
+    found = wrong(
+        {"python": ""},
+        tornado_app_user="root",
+        tornado_app_max_wait=0,
+        tornado_app_nginx_path="shop",
+        tornado_app_packages=[],
+        tornado_app_batch="0",
+    )
+    assert [error.partition(":")[0] for error in found] == [
+        "tornado_app_user",
+        "tornado_app_max_wait",
+        "tornado_app_nginx_path",
+        "tornado_app_packages",
+        "tornado_app_batch",
+        "tornado_app_python",
+    ]

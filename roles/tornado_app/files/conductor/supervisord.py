@@ -13,13 +13,20 @@ import contextlib
 import os
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+if __name__ == "__main__":
+    # Run by its path, so that ps(1) shows that: the package is next to this folder, not in it.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from supervisor import process, rpcinterface, supervisord
+
+from conductor import proc
 
 # Seconds between two looks at what still has to leave.
 TICK = 0.02
@@ -59,13 +66,11 @@ def orphans(serverurl: str, configs: Mapping[str, Any]) -> dict[int, str]:
     # nginx writes its title over its environment; its command stands in that.
     commands = {name: " ".join(shlex.split(config.command)) for name, config in configs.items()}
     found = {}
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            group = os.getpgid(int(folder.name))
-            pairs = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
-            given = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-            title = (folder / "cmdline").read_bytes().decode(errors="replace")
-            title = title.rstrip("\0").replace("\0", " ")
+    for pid in proc.all_pids():
+        with contextlib.suppress(OSError):
+            group = os.getpgid(pid)
+            given = proc.environment(pid)
+            title = proc.command(pid)
             names = [name for name, command in commands.items() if title.endswith(command)]
             if given.get("SUPERVISOR_SERVER_URL") == serverurl:
                 names.append(given["SUPERVISOR_PROCESS_NAME"])
