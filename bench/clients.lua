@@ -1,5 +1,5 @@
--- wrk's clients: half of them orders, each with an id; every body is looked at.
--- Arguments: quick or slow, the folder for what they say, a word to begin each id with.
+-- wrk's clients: half of their requests are orders, each with an id; every body is checked.
+-- Arguments: quick or slow, the folder for what they report, a word that each id begins with.
 local threads = {}
 
 function setup(thread)
@@ -42,12 +42,13 @@ end
 
 function response(status, headers, body)
   local id = body:match('^{"id": "([%w-]+)", .*}$')
+  local right = kind == "slow" and '^{"slept": 0.5, .*}$' or '^{"hello": "world", .*}$'
   if status == 201 and id then
     acknowledged:write(id, "\n")
     answered = answered + 1
-  elseif status ~= 200 or not body:match(kind == "slow" and '^{"slept": 0.5, .*}$' or '^{"hello": "world", .*}$') then
+  elseif status ~= 200 or not body:match(right) then
     wrong = wrong + 1
-    -- Of a GET hardly ever: nginx asks another process.
+    -- This is hardly ever a GET: for those nginx asks another process.
     answered = answered + 1
     io.stderr:write(status, " ", body:sub(1, 60):gsub("%s", " "), "\n")
   end
@@ -60,8 +61,10 @@ function done(summary, latency)
     for name in pairs(sums) do sums[name] = sums[name] + thread:get(name) end
   end
   local errors = summary.errors
+  local failed = sums.wrong + errors.connect + errors.read + errors.write + errors.timeout
   print(string.format(
-    '{"requests": %d, "seconds": %.3f, "failed": %d, "retried": %d, "orders": %d, "p50_ms": %.3f, "p99_ms": %.3f}',
-    summary.requests, summary.duration / 1e6, sums.wrong + errors.connect + errors.read + errors.write + errors.timeout,
-    sums.retried, sums.orders, latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+    '{"requests": %d, "seconds": %.3f, "failed": %d, "retried": %d, "orders": %d, '
+      .. '"p50_ms": %.3f, "p99_ms": %.3f}',
+    summary.requests, summary.duration / 1e6, failed, sums.retried, sums.orders,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
 end

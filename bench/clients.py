@@ -1,6 +1,6 @@
-"""100 keepalive clients that hurry and 10 that ask for what takes half a second, by wrk.
+"""100 keepalive clients that never pause and 10 that ask for what takes half a second, by wrk.
 
-None retries. They look at every body and keep the id of each order that was acknowledged, so that
+None retries. They check every body and keep the id of each order that was acknowledged, so that
 it can be compared with what the processes executed.
 """
 

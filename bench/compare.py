@@ -1,4 +1,4 @@
-"""`make bench`: this kit, the known recipe and what else one would use, side by side in one run.
+"""`make bench`: this kit, the known recipe and the usual alternatives, side by side in one run.
 
 python -m bench.compare [--only NAME,...] [--seconds N] [--rolls N] [--sizes N,...]
     [--nginx-workers N] [--to FOLDER]
@@ -32,12 +32,12 @@ from tests.support.stack import wrk
 # process's time.
 LEAST_FASTER, MOST_GROWTH, MOST_BATCHED = 1.3, 1.5, 6.0
 
-# How often the kit and the recipe take turns to be compared, and for how many seconds each: what a
-# shared machine has to give changes by a fifth within a minute.
+# How often the kit and the recipe take turns to be compared, and for how many seconds each: the
+# speed of a shared machine changes by a fifth within a minute.
 TURNS, TURN_SECONDS = 5, 4
 
-# Seconds that a process of the example app takes to become ready in the roll in batches: as long
-# as it is mostly waiting, the cores do not decide.
+# Seconds that a process of the demo app takes to become ready in the roll in batches: as it mostly
+# waits, the cores do not decide.
 START_SECONDS = 4
 
 
@@ -51,7 +51,7 @@ class Memory:
 
 @contextmanager
 def watched(candidate: Candidate) -> Iterator[Memory]:
-    """Within this context its memory is looked at, five times a second."""
+    """Look at its memory five times a second, within this context."""
     most = Memory()
     end = threading.Event()
 
@@ -149,7 +149,7 @@ class Bench:
     def take_turns(self, candidate: Candidate, recipe: Candidate) -> list[float]:
         """Return how many times as many requests per second the candidate answers, turn by turn.
 
-        Of `/hello`, half of it POST; nobody waits for the last orders, as `clients` do.
+        All are for `/hello`, half of them POST; unlike `clients`, nobody waits for the last ones.
         """
         times = []
         try:
@@ -171,7 +171,7 @@ class Bench:
         return clients(candidate.port, candidate.folder / "clients", run, candidate.data)
 
     def grow(self, sizes: Sequence[int]) -> dict[str, Any]:
-        """Roll the kit with more and more processes, nobody asking.
+        """Roll the kit with more and more processes, without load.
 
         Returns:
             Seconds of each roll, and the processor's seconds that the conductor and supervisord
@@ -226,7 +226,7 @@ def judge(found: dict[str, Any]) -> list[str]:
     if recipe and not (recipe["failed"] and recipe["posts_lost"]):
         problems.append(
             f"recipe: failed {recipe['failed']}, posts_lost {recipe['posts_lost']}; expected more "
-            "than 0 of both, or these clients would miss anything"
+            "than 0 of both: clients that see no loss here would see none of the kit's"
         )
     if turns := by_name.get("kit-unix", {}).get("times_recipe"):
         times = median(turns)

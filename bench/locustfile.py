@@ -1,7 +1,7 @@
 """The clients of the demo: 100 of them, paced, and none retries a request by itself.
 
-They use `HttpUser`, whose client (requests) sends a request once; that of `FastHttpUser` silently
-sends again, also a POST, when a connection breaks, and so would hide what this is to show.
+They use `HttpUser`, whose client (requests) sends a request once. The client of `FastHttpUser`
+silently sends it again, even a POST, when a connection breaks, and would hide what this is to show.
 
 Each request is a line of JSON in the file that ``LOAD_LOG`` names: when it began, its kind, how
 many milliseconds it took, and what was wrong with it, if anything.
@@ -54,7 +54,7 @@ class Visitor(HttpUser):
     wait_time = constant_throughput(3)
 
     def on_start(self) -> None:
-        """Begin at a time of its own: in step, 70 of them would wait for each other."""
+        """Begin at a time of its own: in step, the 70 would wait for each other."""
         gevent.sleep(random.uniform(0, 1 / 3))
 
     @task
@@ -92,7 +92,7 @@ class Patient(HttpUser):
 
 
 class Listener(HttpUser):
-    """Takes streams, and looks whether they came whole."""
+    """Takes streams, and checks that they came whole."""
 
     fixed_count = 8
 

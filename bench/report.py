@@ -2,27 +2,31 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-# Quick by themselves: in their times a roll would show.
+# Quick by themselves, so that a roll would show in their times.
 QUICK = ("GET /hello", "POST /orders")
 
-# Of the chart, in its own units.
-WIDTH, HEIGHT, LANE, LEFT = 1000, 300, 22, 90
-BUCKET = 0.25  # seconds
+# Of the chart, in its own units: of the plot, of a process's lane, and of what is beside the plot.
+WIDTH, HEIGHT, LANE = 1000, 300, 22
+LEFT, TOP, AXIS = 110, 22, 40
+
+# Of the axes: the times in ms that get a line, and the seconds between two labels.
+SCALE = [digit * 10.0**power for power in range(-2, 6) for digit in (1, 2, 5)]
+TICKS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True)
 class Span:
-    """A time on one process's lane, seconds since the load began."""
+    """A time on one lane, seconds since the load began."""
 
-    process: str
+    lane: str
     kind: str
     start: float
     end: float
@@ -53,16 +57,29 @@ def rolls(events: list[dict[str, Any]]) -> list[tuple[float, float, str]]:
 
 
 def spans(events: list[dict[str, Any]], origin: float) -> list[Span]:
-    """Each process's drains and starts."""
+    """Each process's drains and starts; a start that does not end with ready is ``unready``."""
     found: list[Span] = []
     begun: dict[tuple[str, str], float] = {}
-    ends = {"drained": "drain", "ready": "start", "failed": "start"}
+
+    def end(name: str, kind: str, time: float, as_kind: str) -> None:
+        if (start := begun.pop((name, kind), None)) is not None:
+            found.append(Span(name, as_kind, start, time))
+
     for event in events:
         name, kind, time = event.get("process", ""), event["event"], event["time"] - origin
-        if kind in ("drain", "start"):
+        if kind == "start":
             begun[name, kind] = time
-        elif (start := begun.pop((name, ends.get(kind, "")), None)) is not None:
-            found.append(Span(name, ends[kind], start, time))
+        elif kind == "drain":
+            end(name, "start", time, "unready")
+            begun[name, kind] = time
+        elif kind == "drained":
+            end(name, "drain", time, "drain")
+        elif kind == "ready":
+            end(name, "start", time, "start")
+        elif kind == "failed":
+            # It names no process: all that are starting were waited for together.
+            for starting in [key for key, what in begun if what == "start"]:
+                end(starting, "start", time, "unready")
     return found
 
 
@@ -118,6 +135,13 @@ def evaluate(
     }
 
 
+def latency(result: dict[str, Any], name: str) -> str:
+    """A percentile, steady and while rolling, such as ``22.1 / 103 ms``."""
+    values = (result[f"{name}_ms_{when}"] for when in ("steady", "rolling"))
+    texts = ("none" if ms is None else f"{ms:.{1 if ms < 100 else 0}f}" for ms in values)
+    return f"{' / '.join(texts)} ms"
+
+
 def table(result: dict[str, Any]) -> str:
     """The result for a terminal."""
     rows = [
@@ -128,11 +152,7 @@ def table(result: dict[str, Any]) -> str:
         ("orders executed twice", result["posts_twice"]),
         ("rolls under load", result["rolls"]),
         ("broken release reverted", "yes" if result["reverted"] else "NO"),
-        *(
-            (f"{name} steady / rolling", " / ".join(f"{value:.1f} ms" for value in values if value))
-            for name in ("p50", "p99")
-            for values in [[result[f"{name}_ms_steady"], result[f"{name}_ms_rolling"]]]
-        ),
+        *((f"{name} steady / rolling", latency(result, name)) for name in ("p50", "p99")),
         *((f"  {kind}", f"{count:,}") for kind, count in result["by_kind"].items()),
         *(("failure", f"{count} x {text}") for text, count in result["failures"].items()),
     ]
@@ -153,69 +173,102 @@ def write(
     result = evaluate(requests, events, orders, deploying=deploying, reverted=reverted)
     (folder / "report.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     page = environment.get_template("report.html.j2").render(
-        result=result, chart=chart(requests, events)
+        result=result,
+        p50=latency(result, "p50"),
+        p99=latency(result, "p99"),
+        chart=chart(requests, events, deploying),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     return result
 
 
-def chart(requests: list[dict[str, Any]], events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Everything that the page draws, placed."""
+def lines(lowest: float, highest: float) -> list[float]:
+    """The times in ms, at least two, that hold what is from `lowest` to `highest` between them."""
+    first = max((ms for ms in SCALE[:-1] if ms <= lowest), default=SCALE[0])
+    last = next((ms for ms in SCALE if ms >= highest and ms > first), SCALE[-1])
+    return [ms for ms in SCALE if first <= ms <= last]
+
+
+def chart(
+    requests: list[dict[str, Any]],
+    events: list[dict[str, Any]],
+    deploying: Sequence[tuple[float, float]] = (),
+) -> dict[str, Any]:
+    """Everything that the page draws, placed; the arguments are those of `evaluate`."""
     origin = min(r["time"] for r in requests)
     seconds: float = max(r["time"] for r in requests) - origin
-    buckets: dict[int, list[float]] = {}
+    # A client asks three times a second: in less than one, a few of them would decide.
+    quick: defaultdict[int, list[float]] = defaultdict(list)
     for request in requests:
         if request["kind"] in QUICK:
-            bucket = int((request["time"] - origin) / BUCKET)
-            buckets.setdefault(bucket, []).append(request["ms"])
-    lowest = 1.0
-    highest: float = 10.0 ** max(1, math.ceil(math.log10(max(map(max, buckets.values())))))
+            quick[int(request["time"] - origin)].append(request["ms"])
+    if len(quick) > 1:
+        quick.pop(int(seconds), None)  # cut short
+    percentiles = {
+        name: [(second + 0.5, percentile(values, share) or 0) for second, values in quick.items()]
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
+    failures = [r for r in requests if "error" in r]
+    drawn = [ms for points in percentiles.values() for _, ms in points]
+    drawn += [r["ms"] for r in failures]
+    grid = lines(min(drawn, default=1), max(drawn, default=1))
 
     def x(at: float) -> float:
-        share = min(max(at / seconds, 0.0), 1.0)
+        share = min(max(at / seconds, 0.0), 1.0) if seconds else 0.0
         return round(LEFT + (WIDTH - LEFT) * share, 1)
 
     def y(ms: float) -> float:
-        share: float = math.log(max(ms, lowest) / lowest) / math.log(highest / lowest)
-        return round(HEIGHT * (1 - share), 1)
+        share = math.log(max(ms, grid[0]) / grid[0]) / math.log(grid[-1] / grid[0])
+        return round(TOP + HEIGHT * (1 - min(share, 1.0)), 1)
 
-    def line(of: Callable[[Sequence[float]], float | None]) -> str:
-        points = ((b * BUCKET, of(values) or 0) for b, values in sorted(buckets.items()))
-        return " ".join(f"{x(at)},{y(ms)}" for at, ms in points)
-
-    shown = [s for s in spans(events, origin) if s.end > 0]
-    names = sorted({s.process for s in shown}, key=lambda name: (name.endswith("trial"), name))
-    ticks = range(0, int(seconds) + 1, 10)
+    shown = [Span("playbook", "playbook", a - origin, b - origin) for a, b in deploying]
+    shown = [s for s in shown + spans(events, origin) if s.end > 0]
+    names = sorted({s.lane for s in shown}, key=lambda n: (n != "playbook", n.endswith("trial"), n))
+    top = TOP + HEIGHT + AXIS
+    step = next((step for step in TICKS if seconds / step <= 10), 600)
     return {
         "width": WIDTH,
-        "height": HEIGHT,
-        "total": HEIGHT + 40 + LANE * len(names),
         "left": LEFT,
-        "p50": line(lambda values: percentile(values, 0.5)),
-        "p99": line(lambda values: percentile(values, 0.99)),
-        "grid": [(y(10**n), f"{10**n:g} ms") for n in range(int(math.log10(highest)) + 1)],
-        "ticks": [(x(tick), f"{tick} s") for tick in ticks],
+        "top": TOP,
+        "bottom": TOP + HEIGHT,
+        "total": top + LANE * len(names),
+        "lane": LANE,
+        "percentiles": {
+            name: " ".join(f"{x(at)},{y(ms)}" for at, ms in sorted(points))
+            for name, points in percentiles.items()
+        },
+        "grid": [(y(ms), f"{ms:,g} ms") for ms in grid],
+        "ticks": [(x(tick), f"{tick} s") for tick in range(0, int(seconds) + 1, step)],
         "rolls": [
-            (x(a - origin), max(x(b - origin) - x(a - origin), 2), end)
-            for a, b, end in rolls(events)
-            if b > origin
+            {
+                "x": x(began - origin),
+                "width": max(x(ended - origin) - x(began - origin), 2),
+                "name": "reverted"
+                if how == "reverted"
+                else "rollout"
+                if any(a <= began <= b for a, b in deploying)
+                else "restart",
+            }
+            for began, ended, how in rolls(events)
+            if ended > origin
         ],
-        "failures": [
-            (x(r["time"] - origin), y(r["ms"]), r["error"]) for r in requests if "error" in r
-        ],
-        "lanes": [(HEIGHT + 40 + LANE * i, name) for i, name in enumerate(names)],
+        "failures": [(x(r["time"] - origin), y(r["ms"]), r["error"]) for r in failures],
+        "lanes": [(top + LANE * number, name) for number, name in enumerate(names)],
         "spans": [
             {
                 "x": x(s.start),
                 "width": max(x(s.end) - x(s.start), 2),
-                "y": HEIGHT + 40 + LANE * names.index(s.process),
+                "y": top + LANE * names.index(s.lane),
                 "kind": s.kind,
-                "title": f"{s.process}: {s.kind}, {s.end - s.start:.2f} s, at {s.start:.1f} s",
+                "title": f"{s.lane}: {s.kind}, {s.end - s.start:.2f} s, at {s.start:.1f} s",
             }
             for s in shown
         ],
-        "lane": LANE,
     }

@@ -1,12 +1,13 @@
 """What `make bench` found, as a table and a plot."""
 
+import textwrap
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
 
-# Of which less is better, and of which more; as the table calls them.
+# Figures of which less is better, and of which more; as the table calls them.
 LESS = {
     "failed_per_roll": "failed requests per roll",
     "posts_lost": "orders lost",
@@ -34,11 +35,27 @@ def write(found: dict[str, Any], folder: Path) -> str:
     text = "\n\n".join(
         part for part in (head(found), table(found), words(found), growth(found)) if part
     )
-    problems = [f"- {problem}" for problem in found["problems"]] or ["All that it checks holds."]
-    text += "\n\n## Checked by the run\n\n" + "\n".join(problems) + "\n"
+    problems = [f"- {problem}" for problem in found["problems"]] or ["Everything it checks holds."]
+    text = wrapped(text + "\n\n## Checked by the run\n\n" + "\n".join(problems)) + "\n"
     (folder / "README.md").write_text(text, encoding="utf-8")
     plot(found["candidates"], folder / "bench.svg")
     return text
+
+
+def wrapped(text: str) -> str:
+    """The text with its paragraphs and lists at 100 characters; tables can't be broken."""
+    return "\n".join(
+        line
+        if line.startswith(("|", "!", "#"))
+        else textwrap.fill(
+            line,
+            100,
+            subsequent_indent="  " if line.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.splitlines()
+    )
 
 
 def head(found: dict[str, Any]) -> str:
@@ -46,13 +63,14 @@ def head(found: dict[str, Any]) -> str:
     machine, clients = found["machine"], found["machine"]["clients"]
     return (
         f"# Measured by `{found['command']}`\n\n"
-        f"{machine['at']}, {found['seconds']:.0f} s on {machine['cores']} cores (load before "
-        f"{machine['load_before']}), Python {machine['python']}, nginx {machine['nginx']}; written "
-        f"by the run, all figures in [bench.json](bench.json).\n\n"
-        f"Three processes each behind nginx as the role configures it. {clients['quick']} clients "
-        f"that hurry, half of it `GET /hello`, half `POST /orders` with an id; {clients['slow']} "
-        "that ask for what takes 0.5 s. They look at every body, retry nothing and compare the "
-        "orders that were acknowledged with those that were executed.\n\n"
+        f"{machine['at']}: {found['seconds']:.0f} s on {machine['cores']} cores (load average "
+        f"before: {machine['load_before']}), Python {machine['python']}, nginx {machine['nginx']}. "
+        "The run wrote this page; all figures are in [bench.json](bench.json).\n\n"
+        "Each candidate has three processes behind nginx, configured as the role does it. "
+        f"{clients['quick']} clients send requests as fast as they are answered, half of them "
+        f"`GET /hello` and half `POST /orders` with an id; {clients['slow']} more ask for "
+        "something that takes 0.5 s. They check every body and retry nothing, and the orders that "
+        "were acknowledged are compared with those that were executed.\n\n"
         "![Failed, throughput, p99 and memory](bench.svg)"
     )
 
@@ -78,8 +96,9 @@ def table(found: dict[str, Any]) -> str:
     ]
     explained = [
         "",
-        "Retried: the process that nginx asked first could not be connected to, or failed it. "
-        "Without `proxy_next_upstream` the client would have seen that.",
+        "Retried: nginx could not connect to the process it asked first, or that one failed to "
+        "answer, and another was asked. Without `proxy_next_upstream` the client would have seen "
+        "the failure.",
         "",
         *(f"- {record['name']}: {record['how']}" for record in records),
     ]
@@ -87,7 +106,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def words(found: dict[str, Any]) -> str:
-    """Where a peer is better than the kit at its best, and what bounds; said by the figures."""
+    """Where a peer is better than the kit at its best, and what the limit was, by the figures."""
     records = found["candidates"]
     kits = [r for r in records if r["name"].startswith("kit")]
     if not kits:
@@ -113,12 +132,12 @@ def words(found: dict[str, Any]) -> str:
     most = max(r["cores_clients"] for r in records)
     lines += [
         "",
-        f"While the load was steady, {busy:.1f} of {found['machine']['cores']} cores or more were "
-        f"busy, with the clients' own share at most {most:.2f} of one: the servers bound, not the "
-        "clients."
+        f"While the load was steady, at least {busy:.1f} of {found['machine']['cores']} cores were "
+        f"busy, and the clients took at most {most:.2f} of a core: the servers are the limit, not "
+        "the clients."
         if busy > 0.9 * found["machine"]["cores"] and most < 0.5
-        else f"While the load was steady, at the least {busy:.1f} of {found['machine']['cores']} "
-        f"cores were busy, and the clients took up to {most:.2f} of one: they may bound too.",
+        else f"While the load was steady, at least {busy:.1f} of {found['machine']['cores']} cores "
+        f"were busy, and the clients took up to {most:.2f} of a core: they may be a limit too.",
     ]
     return "\n".join(lines)
 
@@ -126,9 +145,9 @@ def words(found: dict[str, Any]) -> str:
 def turns(kits: list[dict[str, Any]]) -> list[str]:
     """The kit's throughput beside the recipe's, as the two took turns."""
     return [
-        f"{kit['name']} answered {median(times):.2f} times the recipe's requests per second "
-        f"(the median; {min(times):.2f} to {max(times):.2f}) when the two took turns, {len(times)} "
-        "each, of `/hello`, so that the machine's drift does not decide."
+        f"When {kit['name']} and the recipe took turns at answering `/hello`, {len(times)} each, "
+        f"so that the machine's drift does not decide, {kit['name']} answered {median(times):.2f} "
+        f"times as many requests per second (median; {min(times):.2f} to {max(times):.2f})."
         for kit in kits
         if (times := kit["times_recipe"])
     ]
@@ -143,9 +162,9 @@ def growth(found: dict[str, Any]) -> str:
     lines = [
         "## More and more processes",
         "",
-        "The kit on unix sockets, nobody asking.",
+        "The kit on unix sockets, without load.",
         "",
-        "| processes | at a time | a roll, s | per process, s | of it processor time of "
+        "| processes | at a time | a roll, s | per process, s | of which processor time of "
         "conductor and supervisord, s |",
         "| ---: " * 5 + "|",
     ]
@@ -158,10 +177,10 @@ def growth(found: dict[str, Any]) -> str:
     slow = growth["slow_batched"]
     lines += [
         "",
-        f"Of an app that takes 4 s to become ready, one process takes {one:.1f} s, and "
-        f"{slow['processes']} of them, 25% at a time, {slow['seconds']:.1f} s: "
-        f"{slow['seconds'] / one:.1f} times as long. What starts at the same time shares the "
-        "cores: of an app whose start is all work, batches save only the waiting.",
+        f"Where an app takes 4 s to become ready, a roll takes {one:.1f} s per process, and "
+        f"{slow['seconds']:.1f} s for {slow['processes']} of them, 25% at a time: "
+        f"{slow['seconds'] / one:.1f} times as long. Processes that start together share the "
+        "cores: where starting is all computing, batches save only the waiting.",
     ]
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import compare, soak
+from bench import compare, results, soak
 from bench.candidates import BASE_PORT, Kit
 from bench.clients import Seen
 from tests.support.paths import ROOT
@@ -46,6 +46,13 @@ def test_bench_in_small(tmp_path: Path) -> None:
     assert (tmp_path / "bench.svg").stat().st_size < 100_000
     assert "| **kit-unix** | 0.0 |" in (tmp_path / "README.md").read_text()
     assert left() == ""
+
+
+def test_the_page_is_what_the_figures_make(tmp_path: Path) -> None:
+    results.write(json.loads((results.FOLDER / "bench.json").read_text()), tmp_path)
+    page = (tmp_path / "README.md").read_text()
+    assert page == (results.FOLDER / "README.md").read_text()
+    assert max(len(line) for line in page.splitlines() if not line.startswith("|")) <= 100
 
 
 def test_soak_in_small() -> None:

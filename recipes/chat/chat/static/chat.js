@@ -29,7 +29,8 @@ function connect() {
   };
   socket.onclose = ({ code }) => {
     state.textContent = "connecting …";
-    // 1001: its process leaves and others are there. All else may be a server that is down: go easy on it.
+    // 1001: its process is leaving, and others are there.
+    // With any other code the server may be down: go easy on it.
     setTimeout(connect, code === 1001 ? 0 : 500 + 1000 * Math.random());
   };
 }
@@ -39,7 +40,8 @@ document.getElementById("form").onsubmit = (event) => {
   const field = document.getElementById("text");
   const text = field.value.trim();
   if (!text) return;
-  const key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16)).join("-");
+  const numbers = crypto.getRandomValues(new Uint32Array(4));
+  const key = Array.from(numbers, (n) => n.toString(16)).join("-");
   const item = line(text);
   item.className = "waiting";
   waiting.set(key, [text, item]);
