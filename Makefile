@@ -1,8 +1,10 @@
-# Two stacks of the same role: `up` and so on under .run (no root, no Docker), `compose-up` and so on in containers.
+# Two stacks of the same role: `up` and so on under .run (no root, no Docker), `compose-up` and so
+# on in containers.
 PYTHON ?= python3
 PORT ?= 8080
 ARGS ?=
 SCENARIOS ?=
+T ?=
 
 # Everything stays inside the clone.
 export XDG_CACHE_HOME := $(CURDIR)/.cache
@@ -10,40 +12,49 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export TMPDIR := $(CURDIR)/.cache/tmp
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export PYTHONDONTWRITEBYTECODE := 1
-COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo .cache/docker-compose) --project-directory compose
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose \
+    || echo .cache/docker-compose) --project-directory compose
 export PORT
 # Of a proxy that intercepts TLS, for the image builds.
 export CERTIFICATES ?= $(or $(PIP_CERT),/dev/null)
 export DOCKER_BUILDKIT := 1
 # Ansible's lines as they are, not boxed.
 export MOLECULE_COMMAND_BORDERS := false
+# A collection whose scenarios are still where a project has them.
+export MOLECULE_GLOB := molecule/*/molecule.yml
 PARALLEL = $(MAKE) --no-print-directory --jobs=2 --output-sync
-PLAYBOOK = ansible-playbook -i inventory/local site.yml -e tornado_app_nginx_listen=127.0.0.1:$(PORT)
+PLAYBOOK = ansible-playbook -i inventory/local site.yml \
+    -e tornado_app_nginx_listen=127.0.0.1:$(PORT)
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement
+APT = env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 .DEFAULT_GOAL := help
 
 $(shell mkdir -p $(TMPDIR))
 
 help: ## say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | \
+	    while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 setup: .venv/ready nginx ## make .venv with pinned tools, and install nginx where it is missing
 
 .venv/ready: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed; PYTHON=... names another")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	    "make: Python 3.11 or newer is needed; PYTHON=... names another")'
 	@echo 'making .venv with the tools of requirements.txt'
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(PIP) requirements.txt
 	@touch $@
 
 .venv/ready-test: .venv/ready requirements-test.txt
 	@echo 'adding the tools of requirements-test.txt'
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
+	@$(PIP) requirements-test.txt
+	@.venv/bin/python -m tests.support.oldest_tornado
 	@touch $@
 
 .venv/ready-bench: .venv/ready-test requirements-bench.txt
 	@echo 'adding the tools of requirements-bench.txt'
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-bench.txt
+	@$(PIP) requirements-bench.txt
 	@touch $@
 
 # The package would start a server on port 80; policy-rc.d forbids that while it is installed.
@@ -52,18 +63,20 @@ nginx wrk chromium faketime redis-server ssh:
 	    echo 'installing $@ from the distribution, not started (apt-get, as root)'; \
 	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	    policy=/usr/sbin/policy-rc.d; [ -e $$policy ] && policy=; \
-	    [ -z "$$policy" ] || printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 755 /dev/stdin $$policy; \
-	    $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(subst ssh,openssh-client,$@) >/dev/null; code=$$?; \
+	    [ -z "$$policy" ] || \
+	        printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 755 /dev/stdin $$policy; \
+	    $$sudo apt-get update -qq && \
+	        $$sudo $(APT) $(subst ssh,openssh-client,$@) >/dev/null; code=$$?; \
 	    [ -z "$$policy" ] || $$sudo rm $$policy; \
 	    exit $$code; }
 
-demo: setup ## deploy, roll and break the demo app under load, and report (PORT=, ARGS= for the playbook)
+demo: setup ## deploy, roll and break the demo app under load, and report (PORT=, ARGS=)
 	@PORT=$(PORT) python -m bench.demo $(ARGS)
 
-bench: setup .venv/ready-bench wrk ## this kit, the known recipe and others side by side, into bench/results (ARGS=)
+bench: setup .venv/ready-bench wrk ## this kit, the known recipe and others, into bench/results
 	@python -m bench.compare $(ARGS)
 
-soak: setup .venv/ready-bench wrk ## REQUESTS (1000000) over ROLLS (100) of the kit: nothing lost, nothing grows
+soak: setup .venv/ready-bench wrk ## REQUESTS (1000000) over ROLLS (100): nothing lost or grown
 	@python -m bench.soak $(addprefix --requests ,$(REQUESTS)) $(addprefix --rolls ,$(ROLLS)) $(ARGS)
 
 up: setup ## local: deploy the demo app here, without Docker, on 127.0.0.1:PORT
@@ -77,22 +90,26 @@ status: ## local: show them
 	@.run/demo/bin/demo-ctl status $(ARGS)
 
 down: ## local: drain and stop them
-	@if [ -S .run/demo/run/supervisor.sock ]; then .run/demo/bin/demo-ctl shutdown; else echo 'nothing runs'; fi
+	@if [ -S .run/demo/run/supervisor.sock ]; then .run/demo/bin/demo-ctl shutdown; \
+	    else echo 'nothing runs'; fi
 
 # Compose v2, as a plugin of docker or as the program of Debian 13's package.
 docker-compose:
-	@docker compose version >/dev/null 2>&1 || [ -x .cache/docker-compose ] || compose/fetch-compose .cache/docker-compose
+	@docker compose version >/dev/null 2>&1 || [ -x .cache/docker-compose ] || \
+	    compose/fetch-compose .cache/docker-compose
 	@docker info >/dev/null
 
 compose/ladder.yaml: .venv/ready
 	@[ -n "$$TORNADO_APP_MAX_WAIT" ] || eval $$(grep ^TORNADO_APP_MAX_WAIT= compose/.env); \
-	    ansible-playbook --inventory localhost, $${TORNADO_APP_MAX_WAIT:+-e tornado_app_max_wait=$$TORNADO_APP_MAX_WAIT} compose/ladder.yml \
+	    ansible-playbook --inventory localhost, compose/ladder.yml \
+	    $${TORNADO_APP_MAX_WAIT:+-e tornado_app_max_wait=$$TORNADO_APP_MAX_WAIT} \
 	    >.cache/ladder.log || { cat .cache/ladder.log; exit 1; }
 
-compose-up: docker-compose compose/ladder.yaml ## containers: build and start the same stack, roll out its release, on 127.0.0.1:PORT
+compose-up: docker-compose compose/ladder.yaml ## containers: the same stack, on 127.0.0.1:PORT
 	@compose/base-image
 	@$(COMPOSE) up --build --detach
-	@id=$$($(COMPOSE) ps --all --quiet release) && code=$$(docker wait $$id) && docker logs $$id && [ "$$code" = 0 ]
+	@id=$$($(COMPOSE) ps --all --quiet release) && code=$$(docker wait $$id) && \
+	    docker logs $$id && [ "$$code" = 0 ]
 	@echo 'http://127.0.0.1:$(PORT)/'
 
 compose-roll: docker-compose ## containers: restart the processes in turn
@@ -101,16 +118,18 @@ compose-roll: docker-compose ## containers: restart the processes in turn
 compose-status: docker-compose ## containers: show them
 	@$(COMPOSE) exec --no-TTY app sh -c 'exec $$(echo /opt/app/bin/*-ctl) status'
 
-compose-config: docker-compose compose/ladder.yaml ## containers: show what Compose makes of compose.yaml, .env and the ladder
+compose-config: docker-compose compose/ladder.yaml ## containers: show what Compose makes of it
 	@$(COMPOSE) config
 
 compose-load: docker-compose ## containers: let 100 clients ask for LOAD_SECONDS (60)
 	@$(COMPOSE) --profile load run --rm --no-TTY load
 
-compose-down: docker-compose ## containers: drain, then remove containers, network, volumes and images
+compose-down: docker-compose ## containers: drain, then remove them and their images
 	@$(COMPOSE) --profile load down --volumes --rmi all --remove-orphans
-	@docker image prune --force --filter label=com.docker.compose.project=$${COMPOSE_PROJECT_NAME:-tornado-app} >/dev/null
-	@docker image ls --filter label=tornado-app.base --filter reference=debian --format '{{.Repository}}:{{.Tag}}' | xargs --no-run-if-empty docker image rm >/dev/null
+	@docker image prune --force >/dev/null \
+	    --filter label=com.docker.compose.project=$${COMPOSE_PROJECT_NAME:-tornado-app}
+	@docker image ls --filter label=tornado-app.base --filter reference=debian \
+	    --format '{{.Repository}}:{{.Tag}}' | xargs --no-run-if-empty docker image rm >/dev/null
 
 lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
 	ruff check .
@@ -119,12 +138,32 @@ lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
 	yamllint --strict .
 	ansible-lint --offline
 
-test: .venv/ready-bench nginx wrk chromium faketime redis-server docker-compose ## everything that decides whether a change is good
-	@$(PARALLEL) lint molecule-create
-	python -m pytest
-	@$(MAKE) molecule
+check: .venv/ready-test nginx ## lint, types, unit, templates, drain: no Docker, no root, 2 minutes
+	@$(PARALLEL) lint check-tests
 
-molecule: $(if $(SCENARIOS),molecule-tools,molecule-create) ## the role on containers that boot Debian's systemd (SCENARIOS='-s default' for one of all)
+check-tests:
+	python -m pytest tests/unit tests/templates tests/drain
+
+PROGRAMS = nginx wrk chromium faketime redis-server
+
+# What pytest takes: make test T='tests/conductor -k revert'
+test: .venv/ready-bench $(PROGRAMS) $(if $(T),,docker-compose) ## all tests, or those of T=
+	$(if $(T),python -m pytest $(T),@$(MAKE) --no-print-directory test-all)
+
+# Molecule mostly waits for its hosts: it runs beside pytest, one half of it after the other.
+test-all:
+	@$(PARALLEL) lint molecule-create
+	@$(PARALLEL) test-pytest test-molecule
+
+test-pytest:
+	python -m pytest
+
+test-molecule:
+	@$(MAKE) --no-print-directory molecule-shared
+	@$(MAKE) --no-print-directory molecule-fleet
+
+# One of all: make molecule SCENARIOS='-s default'
+molecule: $(if $(SCENARIOS),molecule-tools,molecule-create) ## the role on systemd, in containers
 	$(if $(SCENARIOS),molecule test $(SCENARIOS),@$(PARALLEL) molecule-shared molecule-fleet)
 
 molecule-tools: .venv/ready-test wrk ssh
@@ -135,18 +174,31 @@ molecule-create: molecule-tools
 
 # The fleet has hosts of its own, all others share theirs.
 molecule-shared:
-	molecule test --all --exclude fleet
+	molecule test --scenario-name default --scenario-name rolling --scenario-name broken_release \
+	    --scenario-name change
 
 molecule-fleet:
 	molecule test --scenario-name fleet
 
+docs: .venv/ready ## write docs/variables.md from the argument specs
+	@python -m docs.variables
+
 lock: ## compile the lock files again
-	@$(PYTHON) -m venv .cache/pip-tools && .cache/pip-tools/bin/python -m pip install --quiet pip-tools
-	@for name in requirements requirements-test requirements-bench; do .cache/pip-tools/bin/pip-compile --quiet --upgrade --strip-extras --no-header \
-	    --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file $$name.txt $$name.in; done
+	@$(PYTHON) -m venv .cache/pip-tools
+	@.cache/pip-tools/bin/python -m pip install --quiet pip-tools
+	@for name in requirements requirements-test requirements-bench; do \
+	    .cache/pip-tools/bin/pip-compile --quiet --upgrade --strip-extras --no-header \
+	    --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --output-file $$name.txt $$name.in; done
 
 clean: down ## remove everything that was made here
-	@! command -v docker >/dev/null || docker image ls --quiet --filter label=tornado-app.molecule | sort -u | xargs --no-run-if-empty docker image rm --force >/dev/null
+	@! command -v docker >/dev/null || \
+	    docker image ls --quiet --filter label=tornado-app.molecule | sort -u | \
+	    xargs --no-run-if-empty docker image rm --force >/dev/null
 	@rm -rf .venv .cache .run out
 
-.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status compose-config compose-load compose-down lint test molecule molecule-tools molecule-create molecule-shared molecule-fleet lock clean
+.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll \
+    status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status \
+    compose-config compose-load compose-down lint check check-tests test test-all test-pytest \
+    test-molecule docs molecule molecule-tools molecule-create molecule-shared molecule-fleet \
+    lock clean
