@@ -150,7 +150,7 @@ PROGRAMS = nginx wrk chromium faketime redis-server
 test: .venv/ready-bench $(PROGRAMS) $(if $(T),,docker-compose) ## all tests, or those of T=
 	$(if $(T),python -m pytest $(T),@$(MAKE) --no-print-directory test-all)
 
-# Molecule mostly waits for its hosts: it runs beside pytest, one half of it after the other.
+# The two do not wait for each other: neither keeps both cores busy all the time.
 test-all:
 	@$(PARALLEL) lint molecule-create
 	@$(PARALLEL) test-pytest test-molecule

@@ -206,8 +206,8 @@ class Plan:
         groups = {before.group, os.getegid(), *os.getgroups()}
         if after.kind == "absent":
             return
-        if after.owner not in (ANY, owner):
+        if after.owner not in (ANY, UNKNOWN, owner):
             self.errors.append(f"got {after.owner} as owner of {path}; expected {owner}: not root")
-        if after.group not in (ANY, *groups):
+        if after.group not in (ANY, UNKNOWN, *groups):
             names = ", ".join(map(str, sorted(groups - {ANY})))
             self.errors.append(f"got {after.group} as group of {path}; expected {names}: not root")

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.home import Home
 from tests.support.net import free_ports
+from tests.support.nginx import unprivileged
 from tests.support.role import BARE, Role
 
 
@@ -27,7 +28,7 @@ class Nginx:
         self._main = folder / "nginx.conf"
         include = [str(folder / "conf.d/*.conf")]
         main = self.role(__tornado_app_nginx_includes=include).render("nginx.conf.j2")
-        self._main.write_text(main)
+        self._main.write_text(unprivileged(main, folder))
 
     def role(self, **variables: Any) -> Role:
         """The role, as it finds this host."""

@@ -11,6 +11,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from tests.support.net import make_certificate
+from tests.support.nginx import unprivileged
 from tests.support.paths import ROOT
 from tests.support.role import Role, defaults, options
 
@@ -75,8 +76,8 @@ def test_nginx_accepts_it(short_path: Path, variables: dict[str, Any]) -> None:
             Path(role("{{ __tornado_app_tls_certificate }}")),
             Path(role("{{ __tornado_app_tls_key }}")),
         )
-    site.write_text(role.render("nginx_site.conf.j2"))
-    (home / "nginx.conf").write_text(role.render("nginx.conf.j2"))
+    site.write_text(unprivileged(role.render("nginx_site.conf.j2")))
+    (home / "nginx.conf").write_text(unprivileged(role.render("nginx.conf.j2")))
     done = subprocess.run(
         ["nginx", "-t", "-c", home / "nginx.conf"], capture_output=True, text=True, check=False
     )
@@ -94,9 +95,9 @@ def check_sites(folder: Path, *sites: dict[str, Any]) -> None:
     }
     paths = [folder / f"{number}.conf" for number in range(len(sites))]
     for path, site in zip(paths, sites, strict=True):
-        path.write_text(Role(**variables, **site).render("nginx_site.conf.j2"))
+        path.write_text(unprivileged(Role(**variables, **site).render("nginx_site.conf.j2")))
     check = Role(**variables, __tornado_app_nginx_includes=[str(path) for path in paths])
-    (folder / "check.conf").write_text(check.render("nginx.conf.j2"))
+    (folder / "check.conf").write_text(unprivileged(check.render("nginx.conf.j2"), folder))
     done = subprocess.run(
         ["nginx", "-t", "-c", folder / "check.conf"], capture_output=True, text=True, check=False
     )
