@@ -150,17 +150,10 @@ PROGRAMS = nginx wrk chromium faketime redis-server
 test: .venv/ready-bench $(PROGRAMS) $(if $(T),,docker-compose) ## all tests, or those of T=
 	$(if $(T),python -m pytest $(T),@$(MAKE) --no-print-directory test-all)
 
-# The two do not wait for each other: neither keeps both cores busy all the time.
 test-all:
 	@$(PARALLEL) lint molecule-create
-	@$(PARALLEL) test-pytest test-molecule
-
-test-pytest:
 	python -m pytest
-
-test-molecule:
-	@$(MAKE) --no-print-directory molecule-shared
-	@$(MAKE) --no-print-directory molecule-fleet
+	@$(MAKE) --no-print-directory molecule
 
 # One of all: make molecule SCENARIOS='-s default'
 molecule: $(if $(SCENARIOS),molecule-tools,molecule-create) ## the role on systemd, in containers
@@ -199,6 +192,5 @@ clean: down ## remove everything that was made here
 
 .PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll \
     status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status \
-    compose-config compose-load compose-down lint check check-tests test test-all test-pytest \
-    test-molecule docs molecule molecule-tools molecule-create molecule-shared molecule-fleet \
-    lock clean
+    compose-config compose-load compose-down lint check check-tests test test-all docs molecule \
+    molecule-tools molecule-create molecule-shared molecule-fleet lock clean
