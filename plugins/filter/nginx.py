@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..plugin_utils.nginx import certificate_kind, nginx_files, port, site_id
+from ..plugin_utils.nginx import certificate_kind, nginx_files, port
 
 
 class FilterModule:
@@ -14,5 +14,4 @@ class FilterModule:
             "certificate_kind": certificate_kind,
             "nginx_files": nginx_files,
             "port": port,
-            "site_id": site_id,
         }
