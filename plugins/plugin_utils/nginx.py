@@ -24,6 +24,11 @@ def port(listen: object) -> int:
     return int(last) if last.isdecimal() else 0
 
 
+def are_mixed(endpoints: Iterable[str]) -> bool:
+    """Say whether some of an upstream's addresses are unix sockets and some are not."""
+    return len({endpoint.startswith("unix:") for endpoint in endpoints}) > 1
+
+
 def site_id(listen: object, server_name: str) -> str:
     """Name the server that all apps with this address and these host names share."""
     text = json.dumps([str(listen), str(server_name)])

@@ -104,15 +104,19 @@ def test_a_thousand_websockets(stack: Stack) -> None:
 
     async def run() -> None:
         connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            tasks = [asyncio.create_task(client(session, f"{n}")) for n in range(clients)]
+        # The group ends with the first client that fails, and says why.
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            for number in range(clients):
+                group.create_task(client(session, f"{number}"))
             while echoes < clients:
                 await asyncio.sleep(0.1)
             await ctl(stack, "restart")
             while echoes < clients + len(closes):
                 await asyncio.sleep(0.1)
             over.set()
-            await asyncio.gather(*tasks)
 
     with Customers(stack) as customers:
         asyncio.run(asyncio.wait_for(run(), 180))

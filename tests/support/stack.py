@@ -84,11 +84,19 @@ class Stack:
                 # A reload must not meet an nginx that is only starting.
                 assert "terminated by SIGHUP" not in (self.home / "log/supervisord.log").read_text()
                 self.ctl("shutdown")
-                shutil.rmtree(self.home)
+                self._remove_home()
         finally:
             if self.home.exists():
                 self.playbook(tornado_app_state="absent")
         assert str(self.home) not in os.popen("ps -eo args").read()
+
+    def _remove_home(self) -> None:
+        """Remove it but for its logs, which may have to explain a failure."""
+        logs = ROOT / ".cache/logs" / self.home.name
+        shutil.rmtree(logs, ignore_errors=True)
+        logs.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(self.home / "log", logs)
+        shutil.rmtree(self.home)
 
     def command(self, *arguments: str, **variables: Any) -> list[str]:
         """The command line of the playbook."""

@@ -1,15 +1,19 @@
 """Several apps on one nginx: one server, a path each, and each comes and goes on its own."""
 
+import contextlib
 import shutil
+import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado_drain.listener import Listener
 
 from tests.support.home import Home
 from tests.support.net import free_ports
@@ -83,11 +87,11 @@ class Nginx:
         daemon = ["nginx", "-c", str(self._main), "-g", "daemon off; master_process off;"]
         return subprocess.Popen(daemon)
 
-    def ask(self, path: str, host: str = "localhost") -> tuple[int, str]:
+    def ask(self, path: str, host: str = "localhost", data: bytes | None = None) -> tuple[int, str]:
         """Ask it, as it is configured now; returns status and body."""
         server = self.start()
         try:
-            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data)
             request.add_header("Host", host)
             while True:
                 try:
@@ -149,3 +153,53 @@ def test_each_comes_and_goes_on_its_own(
     assert nginx.ask("/two/")[1].startswith("two ")
     nginx.drop(**two)
     assert [*nginx.folder.glob("conf.d/*"), *nginx.folder.glob("tornado-app/*")] == []
+
+
+@contextlib.contextmanager
+def slow_to_refuse() -> Iterator[str]:
+    """The address of a process amid its drain: who connects now is refused a second later."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setblocking(False)
+        listener = Listener(sock, lambda connection, address: connection.close())
+        listener.hold_off()
+        closes = threading.Timer(1.5, listener.accept_rest, [lambda connection, address: None])
+        closes.start()
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+        closes.join()
+
+
+@contextlib.contextmanager
+def cuts() -> Iterator[str]:
+    """The address of a process that dies while it has a request."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+
+        def cut() -> None:
+            connection, _ = sock.accept()
+            connection.recv(1000)
+            connection.close()
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("first", "expected", "path"), [(slow_to_refuse, 200, "/shop/"), (cuts, 502, "/")]
+)
+def test_a_post_amid_a_change_of_listener(
+    make_home: Callable[..., Home],
+    nginx: Nginx,
+    first: Callable[[], contextlib.AbstractContextManager[str]],
+    expected: int,
+    path: str,
+) -> None:
+    """It is asked again where no process was sent it, whatever nginx thinks; else never."""
+    home = make_home(processes=1, listener="unix")
+    home.ctl("rollout", home.add("one"))
+    variables = app(home, "one", path, tornado_app_nginx_connect_timeout_ms=5000)
+    with first() as address:
+        missing = [f"127.0.0.1:{free_ports(1)[0]}", f"unix:{nginx.folder}/missing.sock"]
+        variables["__tornado_app_nginx_endpoints"][:0] = [*missing, address]
+        nginx.put(**variables)
+        assert nginx.ask(path, data=b"x")[0] == expected
