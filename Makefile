@@ -150,10 +150,17 @@ PROGRAMS = nginx wrk chromium faketime redis-server
 test: .venv/ready-bench $(PROGRAMS) $(if $(T),,docker-compose) ## all tests, or those of T=
 	$(if $(T),python -m pytest $(T),@$(MAKE) --no-print-directory test-all)
 
+# Molecule beside the tests that wait for more than they compute. A recipe after + is shown as it
+# runs, the others in one piece.
 test-all:
-	@$(PARALLEL) lint molecule-create
-	python -m pytest
-	@$(MAKE) --no-print-directory molecule
+	@$(PARALLEL) lint molecule-create test-processes
+	@$(PARALLEL) test-stacks molecule
+
+test-processes: check-tests
+	python -m pytest tests/conductor
+
+test-stacks:
+	+python -m pytest tests/compose tests/recipes tests/faults tests/stack
 
 # One of all: make molecule SCENARIOS='-s default'
 molecule: $(if $(SCENARIOS),molecule-tools,molecule-create) ## the role on systemd, in containers
@@ -192,5 +199,6 @@ clean: down ## remove everything that was made here
 
 .PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll \
     status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status \
-    compose-config compose-load compose-down lint check check-tests test test-all docs molecule \
+    compose-config compose-load compose-down lint check check-tests test test-all test-processes \
+    test-stacks docs molecule \
     molecule-tools molecule-create molecule-shared molecule-fleet lock clean

@@ -38,13 +38,15 @@ def pause() -> None:
     time.sleep(LONG)
 
 
-def quick(clients: int, ask: Callable[[int, int], None]) -> list[Callable[[int], None]]:
+def quick(
+    clients: int, ask: Callable[[int, int], None], pause: float = 0.5
+) -> list[Callable[[int], None]]:
     """So many clients that leave the programs their share of the machine."""
 
     def client(number: int) -> Callable[[int], None]:
         def again(turn: int) -> None:
             ask(number, turn)
-            time.sleep(0.2)
+            time.sleep(pause)
 
         return again
 
@@ -75,7 +77,7 @@ def bokeh() -> None:
         def send(turn: int) -> None:
             clients[-1].ask("POST", "/plots", bytes(100_000), pause, 405)
 
-        rolled(stack, *quick(7, look), send)
+        rolled(stack, *quick(7, look, 0.3), send)
         assert met(stack) > 0
         asyncio.run(bokeh_session(stack))
 
