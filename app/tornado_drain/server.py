@@ -11,8 +11,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.web import Application
 
+from tornado_drain.health import IsReady
 from tornado_drain.listener import bind
-from tornado_drain.own_paths import IsReady
 from tornado_drain.settings import Settings
 from tornado_drain.shutdown import SIGNALS, Shutdown
 

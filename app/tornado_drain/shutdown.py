@@ -14,8 +14,8 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
 from tornado_drain.drain import State, current
+from tornado_drain.health import PREFIX, IsReady, own_paths
 from tornado_drain.listener import Listener
-from tornado_drain.own_paths import PREFIX, IsReady, own_paths
 from tornado_drain.patches import (
     handle_connection,
     stop_accepting,

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.customers import Customers
+from tests.support.orders import Customers
 from tests.support.process import Connection
 from tests.support.programs import faults as app
 from tests.support.stack import Stack

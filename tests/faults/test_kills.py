@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.support.customers import Customers
+from tests.support.orders import Customers
 from tests.support.stack import Stack, children
 from tests.support.wait import until
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.customers import Customers
+from tests.support.orders import Customers
 from tests.support.process import Connection
 from tests.support.stack import Stack, children
 

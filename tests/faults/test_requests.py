@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.customers import Customers
+from tests.support.orders import Customers
 from tests.support.process import Connection
 from tests.support.programs import faults as app
 from tests.support.stack import Stack

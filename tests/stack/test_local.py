@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.customers import Customers
+from tests.support.orders import Customers
 from tests.support.stack import LIGHT, Stack, changed
 from tests.support.wait import until
 
