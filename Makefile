@@ -154,13 +154,13 @@ test: .venv/ready-bench $(PROGRAMS) $(if $(T),,docker-compose) ## all tests, or 
 # runs, the others in one piece.
 test-all:
 	@$(PARALLEL) lint molecule-create test-processes
-	@$(PARALLEL) test-stacks molecule
+	@$(PARALLEL) test-stacks molecule-shared molecule-fleet
 
 test-processes: check-tests
 	python -m pytest tests/conductor
 
 test-stacks:
-	+python -m pytest tests/compose tests/recipes tests/faults tests/stack
+	+MAKEFLAGS= python -m pytest tests/compose tests/recipes tests/faults tests/stack
 
 # One of all: make molecule SCENARIOS='-s default'
 molecule: $(if $(SCENARIOS),molecule-tools,molecule-create) ## the role on systemd, in containers

@@ -77,7 +77,7 @@ def bokeh() -> None:
         def send(turn: int) -> None:
             clients[-1].ask("POST", "/plots", bytes(100_000), pause, 405)
 
-        rolled(stack, *quick(7, look, 0.3), send)
+        rolled(stack, *quick(7, look, 0.2), send)
         assert met(stack) > 0
         asyncio.run(bokeh_session(stack))
 
