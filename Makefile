@@ -142,7 +142,7 @@ check: .venv/ready-test nginx ## lint, types, unit, templates, drain: no Docker,
 	@$(PARALLEL) lint check-tests
 
 check-tests:
-	python -m pytest --dist=worksteal tests/unit tests/templates tests/drain
+	python -m pytest --numprocesses=3 --dist=worksteal tests/unit tests/templates tests/drain
 
 PROGRAMS = nginx wrk chromium faketime redis-server
 

@@ -199,7 +199,7 @@ def test_a_post_amid_a_change_of_listener(
     home.ctl("rollout", home.add("one"))
     variables = app(home, "one", path, tornado_app_nginx_connect_timeout_ms=5000)
     with first() as address:
-        missing = [f"127.0.0.1:{free_ports(1)[0]}", f"unix:{nginx.folder}/missing.sock"]
+        missing = [f"127.0.0.1:{free_ports(1)[0]}", f"unix:{home.path}/missing.sock"]
         variables["__tornado_app_nginx_endpoints"][:0] = [*missing, address]
         nginx.put(**variables)
         assert nginx.ask(path, data=b"x")[0] == expected
