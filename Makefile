@@ -157,7 +157,7 @@ test-all:
 	@$(PARALLEL) test-stacks molecule-shared molecule-fleet
 
 test-processes: check-tests
-	python -m pytest tests/conductor
+	python -m pytest --numprocesses=3 tests/conductor
 
 test-stacks:
 	+MAKEFLAGS= python -m pytest tests/compose tests/recipes tests/faults tests/stack
