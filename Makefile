@@ -138,11 +138,14 @@ lint: .venv/ready-test ## ruff, mypy, yamllint, ansible-lint
 	yamllint --strict .
 	ansible-lint --offline
 
+PROCESS_TESTS = python -m pytest --dist=worksteal tests/unit tests/templates tests/drain
+
 check: .venv/ready-test nginx ## lint, types, unit, templates, drain: no Docker, no root, 2 minutes
 	@$(PARALLEL) lint check-tests
 
+# More than the cores, as these mostly wait.
 check-tests:
-	python -m pytest --numprocesses=3 --dist=worksteal tests/unit tests/templates tests/drain
+	$(PROCESS_TESTS) --numprocesses=3
 
 PROGRAMS = nginx wrk chromium faketime redis-server
 
@@ -156,8 +159,9 @@ test-all:
 	@$(PARALLEL) lint molecule-create test-processes
 	@$(PARALLEL) test-stacks molecule-shared molecule-fleet
 
-test-processes: check-tests
-	python -m pytest --numprocesses=3 tests/conductor
+test-processes:
+	$(PROCESS_TESTS)
+	python -m pytest tests/conductor
 
 test-stacks:
 	+MAKEFLAGS= python -m pytest tests/compose tests/recipes tests/faults tests/stack

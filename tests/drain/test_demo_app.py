@@ -197,13 +197,14 @@ def test_every_process_says_how_it_is(
         if unix
         else (socket.AF_INET, ("127.0.0.1", two.port))
     )
-    with socket.socket(family) as slow:
-        slow.connect(address)
-        slow.sendall(b"GET /slow?seconds=1 HTTP/1.0\r\n\r\n")
+    with socket.socket(family) as upload:
+        upload.connect(address)
+        upload.sendall(b"POST /upload HTTP/1.0\r\nContent-Length: 1\r\n\r\n")
         until(lambda: one.processes()[pid]["in_flight"] == 1, 10)
         two.process.send_signal(signal.SIGTERM)
         assert "in_flight" not in found_once("draining")
-        assert b"slept" in b"".join(iter(lambda: slow.recv(1000), b""))
+        upload.sendall(b"x")
+        assert b'"size": 1' in b"".join(iter(lambda: upload.recv(1000), b""))
     assert two.process.wait(10) == 0
     assert list(one.processes()) == [one.process.pid]
 
