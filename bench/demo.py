@@ -6,6 +6,7 @@ python -m bench.demo [arguments for ansible-playbook]
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -169,18 +170,18 @@ class Demo:
         return [json.loads(line)["id"] for j in journals for line in j.read_text().splitlines()]
 
 
-def another_release(version: str) -> str:
-    """Copy the app under another version; returns the path."""
-    copy = OUT / f"app-{version}"
+def another_release(version: str) -> list[str]:
+    """Copy the demo app under another version; returns the release's packages."""
+    copy = OUT / f"demo_app-{version}"
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "app", copy, ignore=ignore)
+    shutil.copytree(ROOT / "app/demo_app", copy, ignore=ignore)
     project = copy / "pyproject.toml"
-    text = project.read_text()
-    changed = text.replace('version = "1.0.0"', f'version = "{version}"')
-    if changed == text:
+    line = re.compile("^version = .*$", re.MULTILINE)
+    changed, count = line.subn(f'version = "{version}"', project.read_text())
+    if count != 1:
         raise Stopped(f"{project}: no version to change")
     project.write_text(changed)
-    return str(copy)
+    return [str(ROOT / "app[metrics]"), str(copy)]
 
 
 def stop_stack() -> None:
@@ -199,8 +200,8 @@ def play(demo: Demo) -> dict[str, Any]:
     demo.wait(5, STEADY_REQUESTS)
 
     demo.step("rolling out the second release under this load")
-    second = another_release("1.0.1")
-    code = demo.deploy("2-rollout", tornado_app_packages=[second])
+    second = another_release("1.1.1")
+    code = demo.deploy("2-rollout", tornado_app_packages=second)
     demo.must(code, "the rollout", "2-rollout")
     good = demo.status()["release"]
     demo.wait(5)
@@ -213,7 +214,7 @@ def play(demo: Demo) -> dict[str, Any]:
     demo.step("deploying a release that never becomes ready")
     broken = demo.deploy(
         "4-broken",
-        tornado_app_packages=[another_release("1.0.2")],
+        tornado_app_packages=another_release("1.1.2"),
         tornado_app_environment={"DEMO_BREAK": "unready"},
         tornado_app_ready_timeout=4,
     )
