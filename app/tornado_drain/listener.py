@@ -13,10 +13,12 @@ from typing import Any
 
 from tornado.netutil import bind_sockets, bind_unix_socket
 
+from tornado_drain.handshakes import Peer, handshakes
+
 # nginx may connect in a burst while the loop is busy; Linux caps this at net.core.somaxconn.
 BACKLOG = 4096
 
-# Seconds for a connection of the process to itself.
+# Seconds for a handshake to end: at first for a connection of the process to itself.
 _PATIENCE = 1.0
 
 # socket(7); the constants are the same on all architectures but sparc and parisc.
@@ -82,6 +84,16 @@ class Listener:
             self._sink.take_all()
         elif not self.why_not:
             _DROP_NEW_SYN.attach(self.sock, _SO_ATTACH_FILTER)
+
+    def is_expecting(self) -> bool:
+        """Whether connections that were not held off are not in the accept queue yet.
+
+        A handshake takes a round trip, or, from this host, what a busy core takes for its packets.
+        Closing a listener resets those that it has begun, as it does those in its queue.
+        """
+        if self._path is not None or self.why_not:
+            return False
+        return bool(_handshakes(self.sock))
 
     def accept_rest(self, handle: Handle) -> None:
         """Accept all that the kernel has accepted, and listen no more; the socket stays open.
@@ -159,6 +171,12 @@ class _Sink:
         own_only = _sink_takes(ports, 20 if self._sock.family == socket.AF_INET else 40)
         self._sock.listen(1)
         own_only.attach(self._first, _SO_ATTACH_REUSEPORT_CBPF)
+        deadline = time.monotonic() + _PATIENCE
+        begun = _handshakes(self._sock)
+        while begun and time.monotonic() < deadline:
+            _accept_all(self._sock, handle_early)
+            time.sleep(0.001)
+            begun &= _handshakes(self._sock)
         _accept_all(self._sock, handle_early)
         for filler in fillers:
             filler.connect((host, port, *scope))
@@ -228,6 +246,14 @@ def _may_filter() -> bool:
         except OSError:
             return False
     return True
+
+
+def _handshakes(sock: socket.socket) -> set[Peer]:
+    """`handshakes`; none where the kernel does not tell."""
+    try:
+        return handshakes(sock)
+    except OSError:
+        return set()
 
 
 def _is_full(sock: socket.socket) -> bool:

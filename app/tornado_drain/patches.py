@@ -175,9 +175,8 @@ def handle_connection(server: HTTPServer) -> Callable[[socket.socket, Any], None
     return server._handle_connection
 
 
-def stop_accepting(server: HTTPServer) -> None:
-    """Close a server's sockets, and each of its connections after one more request."""
-    TCPServer.stop(server)
+def limit_connections(server: HTTPServer) -> None:
+    """Let each of a server's connections end with the answer to one more request."""
     server.conn_params.no_keep_alive = True
 
 

@@ -12,13 +12,14 @@ from functools import partial
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
+from tornado.tcpserver import TCPServer
 
 from tornado_drain.drain import State, current
 from tornado_drain.health import PREFIX, IsReady, own_paths
 from tornado_drain.listener import Listener
 from tornado_drain.patches import (
     handle_connection,
-    stop_accepting,
+    limit_connections,
     watch_handlers,
     watch_server,
 )
@@ -31,6 +32,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 # Seconds between two looks at what is left.
 _TICK = 0.02
+
+# Seconds for a handshake that has begun: a client that has gone leaves one for a minute.
+_HANDSHAKE = 1.0
 
 
 class Shutdown:
@@ -104,7 +108,7 @@ class Shutdown:
         drain, max_wait = self.drain, self.settings.max_wait
         began = time.monotonic()
         drain.enter(State.DRAINING)
-        self._accept_rest()
+        await self._stop_listening()
         for failure in self._failures:
             _logger.warning("not all was done on the signal: %r", failure)
         drain.tell_all()
@@ -145,14 +149,21 @@ class Shutdown:
             except Exception as error:
                 self._failures.append(error)
 
-    def _accept_rest(self) -> None:
+    async def _stop_listening(self) -> None:
+        """Accept all that was not held off, and listen no more."""
+        servers = {server for server, _ in self._listening}
+        for server in servers:
+            limit_connections(server)
+        limit = self.drain.signalled_at + min(_HANDSHAKE, self.settings.max_wait)
+        while time.monotonic() < limit and any(each.is_expecting() for _, each in self._open()):
+            await asyncio.sleep(_TICK)
         for server, listener in self._open():
             try:
                 listener.accept_rest(handle_connection(server))
             except OSError as error:
                 self._failures.append(error)
-        for server in {server for server, _ in self._listening}:
-            stop_accepting(server)
+        for server in servers:
+            TCPServer.stop(server)  # whatever the app's own subclass does
 
     def _open(self) -> list[tuple[HTTPServer, Listener]]:
         return [each for each in self._listening if each[1].is_open()]

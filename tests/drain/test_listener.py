@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import socket
+import threading
+import time
 from typing import Any
 
 import pytest
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
-from tornado_drain import listener
+from tornado_drain import drain, listener
+from tornado_drain.handshakes import handshakes
 from tornado_drain.listener import Listener
 from tornado_drain.settings import Settings
 from tornado_drain.shutdown import Shutdown
@@ -100,3 +103,89 @@ def test_abstract_socket() -> None:
         listening = Listener(sock, not_expected)
         assert listening.why_not == "the socket has no path"
         listening.hold_off()
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drain here ends neither this interpreter nor what else it serves."""
+    monkeypatch.setattr(drain, "_current", drain.Drain())
+    monkeypatch.setattr(Shutdown, "limit_exit", lambda self: None)
+
+
+async def drain_amid_a_handshake(*, its_end: bool) -> tuple[bytes, float]:
+    """Drain a process that has begun a handshake; returns what the client got, and the seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as sock, socket.socket() as client:
+        sock.setblocking(False)
+        client.setblocking(False)
+        # The handshake is done with the client's first byte: as slow as one likes.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+        shutdown = Shutdown(Settings.from_environment("127.0.0.1:0", 20.0))
+        server = HTTPServer(Application())
+        shutdown.add(server, [sock])
+        server.add_sockets([sock])
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, sock.getsockname())
+        assert len(handshakes(sock)) == 1
+        began = time.monotonic()
+        told = asyncio.Event()
+        shutdown.on_signal(loop, told.set)
+        await told.wait()
+        draining = asyncio.create_task(shutdown.run())
+        await asyncio.wait([draining], timeout=0.1)
+        answer = b""
+        if its_end:
+            await loop.sock_sendall(client, REQUEST)
+            while received := await loop.sock_recv(client, 65536):
+                answer += received
+        await draining
+        return answer, time.monotonic() - began
+
+
+@pytest.mark.usefixtures("in_process", "means")
+def test_a_handshake_that_has_begun_is_not_cut() -> None:
+    answer, _ = asyncio.run(drain_amid_a_handshake(its_end=True))
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+@pytest.mark.usefixtures("in_process", "means")
+def test_a_handshake_without_end_holds_nothing_up() -> None:
+    _, seconds = asyncio.run(drain_amid_a_handshake(its_end=False))
+    assert seconds < 10
+
+
+def test_a_handshake_with_the_sink_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the kernel has the program, it gives the sink one client of two."""
+    monkeypatch.setattr(listener, "_may_filter", lambda: False)
+    listen, attach = socket.socket.listen, listener._Filter.attach
+    sinks: list[socket.socket] = []
+    clients: list[socket.socket] = []
+    connections: list[socket.socket] = []
+
+    def listening(sock: socket.socket, backlog: int) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+        listen(sock, backlog)
+        sinks.append(sock)
+
+    def late(program: listener._Filter, first: socket.socket, option: int) -> None:
+        while not clients or not handshakes(first):
+            clients.append(socket.create_connection(first.getsockname(), 1))
+        attach(program, first, option)
+        monkeypatch.setattr(listener._Filter, "attach", attach)
+        sinks[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+        threading.Timer(0.1, clients[-1].sendall, [b"x"]).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setblocking(False)
+        monkeypatch.setattr(socket.socket, "listen", listening, raising=False)
+        monkeypatch.setattr(listener._Filter, "attach", late)
+        made = Listener(sock, lambda connection, address: connections.append(connection))
+        assert not made.why_not
+        assert [connection.recv(1) for connection in connections] == [b"x"]
+        made.accept_rest(lambda connection, address: connections.append(connection))
+        assert len(connections) == len(clients)
+        for each in [*connections, *clients]:
+            each.close()
