@@ -39,7 +39,7 @@ def pause() -> None:
 
 
 def quick(
-    clients: int, ask: Callable[[int, int], None], pause: float = 0.5
+    clients: int, ask: Callable[[int, int], None], pause: float = 1.0
 ) -> list[Callable[[int], None]]:
     """So many clients that leave the programs their share of the machine."""
 
@@ -61,7 +61,7 @@ def bokeh() -> None:
     secret = "".join(f"{n:02x}" for n in range(32))
     with recipe("bokeh", 9603, vault_plots_secret_key=secret) as stack:
         clients = [Client(stack) for _ in range(8)]
-        script = clients[0].ask("GET", "/static/js/bokeh.min.js").body
+        script = clients[0].ask("GET", "/static/js/bokeh-api.min.js").body
 
         def look(number: int, turn: int) -> None:
             client = clients[number]
@@ -70,7 +70,7 @@ def bokeh() -> None:
                 page = client.ask("GET", "/plots").body
                 assert b'"token"' in page
                 assert page.rstrip().endswith(b"</html>")
-            assert client.ask("GET", "/static/js/bokeh.min.js").body == script
+            assert client.ask("GET", "/static/js/bokeh-api.min.js").body == script
             # nginx would not ask twice for it, and Bokeh says so once it is there.
             client.ask("POST", "/plots", b"x", status=405)
 

@@ -27,7 +27,7 @@ def left() -> str:
 
 
 def test_bench_in_small(tmp_path: Path) -> None:
-    only = ["--only", "recipe,kit-unix", "--seconds", "1", "--rolls", "1", "--sizes"]
+    only = ["--only", "recipe,kit-unix", "--seconds", "1", "--rolls", "3", "--sizes"]
     command = [sys.executable, "-m", "bench.compare", *only, "", "--to", str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False

@@ -23,7 +23,7 @@ def stack() -> Iterator[Stack]:
     Without upstream keepalive, which most other stacks have.
     """
     variables = {"tornado_app_listener": "port", "tornado_app_nginx_upstream_keepalive": 0}
-    with Stack("e2e-port", 9203, **variables).deployed() as stack:
+    with Stack("e2e-port", 9203, **variables).deployed(tools=None) as stack:
         assert changed(stack.playbook()) == 0
         yield stack
 

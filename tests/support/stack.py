@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -73,10 +74,18 @@ class Stack:
         } | variables
 
     @contextmanager
-    def deployed(self) -> Iterator[Self]:
-        """Within this context it is up; after it, nothing of it is left."""
+    def deployed(self, tools: str | None = sys.prefix) -> Iterator[Self]:
+        """Within this context it is up; after it, nothing of it is left.
+
+        Args:
+            tools: a virtual environment with supervisor, which spares the role making one; None
+                does not.
+        """
         if self.home.exists():  # of a run that was interrupted
             self.playbook(tornado_app_state="absent")
+        if tools is not None:
+            (self.home / "configurations").mkdir(parents=True)  # by which the role knows its home
+            (self.home / "tools").symlink_to(tools)
         try:
             self.playbook()
             yield self
