@@ -5,9 +5,9 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
+from plugins.module_utils import proc
 from tests.support.orders import Customers
 from tests.support.stack import Stack, children
 from tests.support.wait import until
@@ -15,14 +15,6 @@ from tests.support.wait import until
 BASE_PORT = 9703
 # One of nginx's is killed; the other is there.
 VARIABLES = {"tornado_app_nginx_workers": 2}
-
-
-def ended(pid: int) -> bool:
-    """Whether a process has ended, reaped or not."""
-    try:
-        return " (zombie)" in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return True
 
 
 def pids(stack: Stack) -> dict[int, int]:
@@ -49,7 +41,7 @@ def test_a_process_killed_loses_the_posts_in_flight_on_it(stack: Stack) -> None:
         time.sleep(1)
         killed = time.monotonic()
         os.kill(victim, signal.SIGKILL)
-        gone = until(lambda: ended(victim))
+        gone = until(lambda: not proc.alive(victim))
         answers = [answer.result() for answer in asked]
         until(lambda: all(process["ready"] for process in stack.status()["processes"]))
     time.sleep(2)
@@ -88,11 +80,11 @@ def test_supervisord_killed_takes_nothing_along(stack: Stack) -> None:
     left = children(supervisord)
     with Customers(stack) as customers:
         os.kill(supervisord, signal.SIGKILL)
-        until(lambda: ended(supervisord))
+        until(lambda: not proc.alive(supervisord))
         assert "supervisord does not answer" in stack.ctl("restart", code=1)
         time.sleep(2)
     assert customers.failed() == []
-    assert not any(map(ended, left))
+    assert all(map(proc.alive, left))
 
     with Customers(stack) as customers:
         healing = time.monotonic()
@@ -105,7 +97,7 @@ def test_supervisord_killed_takes_nothing_along(stack: Stack) -> None:
     assert [order for order in failed if order.id in executed] == []
     after = pids(stack)
     assert set(before.values()) & set(after.values()) == set()
-    assert all(map(ended, left))
+    assert not any(map(proc.alive, left))
     assert set(after.values()) < children(int((stack.home / "run/supervisord.pid").read_text()))
 
 
@@ -128,7 +120,7 @@ def test_an_nginx_worker_killed_cuts_its_connections(stack: Stack) -> None:
     with Customers(stack, 50) as customers, ThreadPoolExecutor(90) as threads:
         killed = time.monotonic()
         os.kill(victim, signal.SIGKILL)
-        gone = until(lambda: ended(victim) and len(children(master)) == len(workers))
+        gone = until(lambda: not proc.alive(victim) and len(children(master)) == len(workers))
         time.sleep(1)
         ports = set(threads.map(answered_by, range(90)))
     failed = customers.failed()

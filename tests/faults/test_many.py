@@ -134,7 +134,7 @@ def spooled(nginx: int) -> int:
     found = 0
     for worker in children(nginx):
         for file in Path(f"/proc/{worker}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if "/client_body/" in str(file.readlink()):
                     found += file.stat().st_blocks * 512
     return found
@@ -142,7 +142,7 @@ def spooled(nginx: int) -> int:
 
 def most_memory(pid: int) -> int:
     """The most bytes that a process has had in memory; 0 where it has ended."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         _, _, figure = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")
         return int(figure.split()[0]) * 1024 if figure else 0
     return 0

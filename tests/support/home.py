@@ -162,7 +162,7 @@ class Home:
         try:
             pid = int(self._pid.read_text())
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return
         os.kill(pid, signal.SIGKILL)
         for child in map(int, children):

@@ -169,9 +169,13 @@ def slow_to_refuse() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def cuts() -> Iterator[str]:
-    """The address of a process that dies while it has a request."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+def cuts(listen: str) -> Iterator[str]:
+    """The address of a process that dies while it has a request: on a port, or below a folder."""
+    path = Path(listen, "cuts.sock")
+    with socket.socket(socket.AF_INET if listen == "port" else socket.AF_UNIX) as sock:
+        sock.bind(("127.0.0.1", 0) if listen == "port" else str(path))
+        sock.listen()
+        address = f"127.0.0.1:{sock.getsockname()[1]}" if listen == "port" else f"unix:{path}"
 
         def cut() -> None:
             connection, _ = sock.accept()
@@ -180,26 +184,37 @@ def cuts() -> Iterator[str]:
 
         thread = threading.Thread(target=cut)
         thread.start()
-        yield f"127.0.0.1:{sock.getsockname()[1]}"
+        yield address
         thread.join()
 
 
 @pytest.mark.parametrize(
-    ("first", "expected", "path"), [(slow_to_refuse, 200, "/shop/"), (cuts, 502, "/")]
+    ("listener", "path", "cut", "expected"),
+    [
+        ("unix", "/shop/", "", 200),
+        ("port", "/", "", 200),
+        ("unix", "/", "port", 502),
+        ("port", "/", "unix", 502),
+    ],
 )
 def test_a_post_amid_a_change_of_listener(
     make_home: Callable[..., Home],
     nginx: Nginx,
-    first: Callable[[], contextlib.AbstractContextManager[str]],
-    expected: int,
+    listener: str,
     path: str,
+    cut: str,
+    expected: int,
 ) -> None:
     """It is asked again where no process was sent it, whatever nginx thinks; else never."""
-    home = make_home(processes=1, listener="unix")
+    home = make_home(processes=1, listener=listener)
     home.ctl("rollout", home.add("one"))
     variables = app(home, "one", path, tornado_app_nginx_connect_timeout_ms=5000)
-    with first() as address:
-        missing = [f"127.0.0.1:{free_ports(1)[0]}", f"unix:{home.path}/missing.sock"]
-        variables["__tornado_app_nginx_endpoints"][:0] = [*missing, address]
+    first = [f"127.0.0.1:{free_ports(1)[0]}", f"unix:{home.path}/missing.sock"]
+    with contextlib.ExitStack() as stack:
+        if cut != "port":
+            first.append(stack.enter_context(slow_to_refuse()))
+        if cut:
+            first.append(stack.enter_context(cuts(cut if cut == "port" else str(home.path))))
+        variables["__tornado_app_nginx_endpoints"][:0] = first
         nginx.put(**variables)
         assert nginx.ask(path, data=b"x")[0] == expected
