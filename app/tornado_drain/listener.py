@@ -18,8 +18,8 @@ from tornado_drain.handshakes import Peer, handshakes
 # nginx may connect in a burst while the loop is busy; Linux caps this at net.core.somaxconn.
 BACKLOG = 4096
 
-# Seconds for a handshake to end: at first for a connection of the process to itself.
-_PATIENCE = 1.0
+# Seconds for a handshake to end: a client that has gone leaves one for a minute.
+HANDSHAKE = 1.0
 
 # socket(7); the constants are the same on all architectures but sparc and parisc.
 _SO_ATTACH_FILTER = 26
@@ -164,14 +164,14 @@ class _Sink:
         fillers = [own.enter_context(socket.socket(self._sock.family)) for _ in range(2)]
         for filler in fillers:
             filler.bind((host, 0, *scope))
-            filler.settimeout(_PATIENCE)
+            filler.settimeout(HANDSHAKE)
             # Its close is a reset: nothing is left of it but its place in the queue.
             filler.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         ports = [filler.getsockname()[1] for filler in fillers]
         own_only = _sink_takes(ports, 20 if self._sock.family == socket.AF_INET else 40)
         self._sock.listen(1)
         own_only.attach(self._first, _SO_ATTACH_REUSEPORT_CBPF)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + HANDSHAKE
         begun = _handshakes(self._sock)
         while begun and time.monotonic() < deadline:
             _accept_all(self._sock, handle_early)
@@ -180,7 +180,7 @@ class _Sink:
         _accept_all(self._sock, handle_early)
         for filler in fillers:
             filler.connect((host, port, *scope))
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + HANDSHAKE
         while not _is_full(self._sock):
             if time.monotonic() > deadline:
                 raise OSError("the sink's accept queue does not fill")

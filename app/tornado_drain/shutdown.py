@@ -16,7 +16,7 @@ from tornado.tcpserver import TCPServer
 
 from tornado_drain.drain import State, current
 from tornado_drain.health import PREFIX, IsReady, own_paths
-from tornado_drain.listener import Listener
+from tornado_drain.listener import HANDSHAKE, Listener
 from tornado_drain.patches import (
     handle_connection,
     limit_connections,
@@ -32,9 +32,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 # Seconds between two looks at what is left.
 _TICK = 0.02
-
-# Seconds for a handshake that has begun: a client that has gone leaves one for a minute.
-_HANDSHAKE = 1.0
 
 
 class Shutdown:
@@ -154,7 +151,7 @@ class Shutdown:
         servers = {server for server, _ in self._listening}
         for server in servers:
             limit_connections(server)
-        limit = self.drain.signalled_at + min(_HANDSHAKE, self.settings.max_wait)
+        limit = self.drain.signalled_at + min(HANDSHAKE, self.settings.max_wait)
         while time.monotonic() < limit and any(each.is_expecting() for _, each in self._open()):
             await asyncio.sleep(_TICK)
         for server, listener in self._open():

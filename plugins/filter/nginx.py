@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..plugin_utils.nginx import are_mixed, certificate_kind, nginx_files, port
+from ..plugin_utils.nginx import certificate_kind, nginx_files, port, unmixed
 
 
 class FilterModule:
@@ -11,8 +11,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "are_mixed": are_mixed,
             "certificate_kind": certificate_kind,
             "nginx_files": nginx_files,
             "port": port,
+            "unmixed": unmixed,
         }

@@ -24,9 +24,16 @@ def port(listen: object) -> int:
     return int(last) if last.isdecimal() else 0
 
 
-def are_mixed(endpoints: Iterable[str]) -> bool:
-    """Say whether some of an upstream's addresses are unix sockets and some are not."""
-    return len({endpoint.startswith("unix:") for endpoint in endpoints}) > 1
+def unmixed(endpoints: Iterable[str]) -> dict[str, list[str]]:
+    """Part an upstream's addresses where some are unix sockets and some are not.
+
+    Returns:
+        Those of ``sockets`` and those of ``ports``; nothing where all are of one kind.
+    """
+    kinds: dict[str, list[str]] = {"sockets": [], "ports": []}
+    for endpoint in endpoints:
+        kinds["sockets" if endpoint.startswith("unix:") else "ports"].append(endpoint)
+    return kinds if all(kinds.values()) else {}
 
 
 def site_id(listen: object, server_name: str) -> str:
