@@ -26,7 +26,6 @@ PARALLEL = $(MAKE) --no-print-directory --jobs=2 --output-sync
 PLAYBOOK = ansible-playbook -i inventory/local site.yml \
     -e tornado_app_nginx_listen=127.0.0.1:$(PORT)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement
-APT = env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 .DEFAULT_GOAL := help
 
@@ -57,18 +56,28 @@ setup: .venv/ready nginx ## make .venv with pinned tools, and install nginx wher
 	@$(PIP) requirements-bench.txt
 	@touch $@
 
-# The package would start a server on port 80; policy-rc.d forbids that while it is installed.
-nginx wrk chromium faketime redis-server ssh:
-	@command -v $@ >/dev/null || { \
-	    echo 'installing $@ from the distribution, not started (apt-get, as root)'; \
-	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	    policy=/usr/sbin/policy-rc.d; [ -e $$policy ] && policy=; \
-	    [ -z "$$policy" ] || \
-	        printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 755 /dev/stdin $$policy; \
-	    $$sudo apt-get update -qq && \
-	        $$sudo $(APT) $(subst ssh,openssh-client,$@) >/dev/null; code=$$?; \
-	    [ -z "$$policy" ] || $$sudo rm $$policy; \
-	    exit $$code; }
+# Asks apt for those of some programs that are missing. The package of a server would start it;
+# policy-rc.d forbids that while it is installed.
+define INSTALL
+missing=; for name in $(1); do command -v $$name >/dev/null || missing="$$missing $$name"; done; \
+[ -z "$$missing" ] || { \
+    echo "installing$$missing from the distribution, not started (apt-get, as root)"; \
+    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+    policy=/usr/sbin/policy-rc.d; [ -e $$policy ] && policy=; \
+    [ -z "$$policy" ] || \
+        printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 755 /dev/stdin $$policy; \
+    $$sudo apt-get update -qq && \
+        $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            $$(echo $$missing | sed 's/\<ssh\>/openssh-client/') >/dev/null; code=$$?; \
+    [ -z "$$policy" ] || $$sudo rm $$policy; \
+    exit $$code; }
+endef
+
+nginx wrk ssh:
+	@$(call INSTALL,$@)
+
+programs:
+	@$(call INSTALL,nginx wrk chromium faketime redis-server ssh)
 
 demo: setup ## deploy, roll and break the demo app under load, and report (PORT=, ARGS=)
 	@PORT=$(PORT) python -m bench.demo $(ARGS)
@@ -147,27 +156,26 @@ check: .venv/ready-test nginx ## lint, types, unit, templates, drain: no Docker,
 check-tests:
 	$(PROCESS_TESTS) --numprocesses=3
 
-PROGRAMS = nginx wrk chromium faketime redis-server
-
 # What pytest takes: make test T='tests/conductor -k revert'
-test: .venv/ready-bench $(PROGRAMS) $(if $(T),,docker-compose) ## all tests, or those of T=
+test: ## all tests, or those of T=
+	@$(MAKE) --no-print-directory --jobs=2 .venv/ready-bench programs
 	$(if $(T),python -m pytest $(T),@$(MAKE) --no-print-directory test-all)
 
-# Molecule beside the tests that wait for more than they compute. A recipe after + is shown as it
-# runs, the others in one piece.
-test-all:
-	@$(PARALLEL) lint molecule-create test-processes
-	@$(PARALLEL) test-stacks molecule-shared molecule-fleet
+# Three at a time, as each waits now and then. A recipe after + is shown as it runs, the others in
+# one piece.
+test-all: docker-compose
+	@$(PARALLEL) --jobs=3 molecule-create lint test-processes test-stacks molecule-shared molecule-fleet
 
 test-processes:
 	$(PROCESS_TESTS)
 	python -m pytest tests/conductor
 
-test-stacks:
+# Compose's tests remove the base images that Molecule's hosts are made of.
+test-stacks: molecule-create
 	+MAKEFLAGS= python -m pytest tests/compose tests/recipes tests/faults tests/stack
 
 # One of all: make molecule SCENARIOS='-s default'
-molecule: $(if $(SCENARIOS),molecule-tools,molecule-create) ## the role on systemd, in containers
+molecule: molecule-tools ## the role on systemd, in containers
 	$(if $(SCENARIOS),molecule test $(SCENARIOS),@$(PARALLEL) molecule-shared molecule-fleet)
 
 molecule-tools: .venv/ready-test wrk ssh
@@ -177,11 +185,11 @@ molecule-create: molecule-tools
 	molecule create
 
 # The fleet has hosts of its own, all others share theirs.
-molecule-shared:
+molecule-shared: molecule-create
 	molecule test --scenario-name default --scenario-name rolling --scenario-name broken_release \
 	    --scenario-name change
 
-molecule-fleet:
+molecule-fleet: molecule-create
 	molecule test --scenario-name fleet
 
 docs: .venv/ready ## write docs/variables.md from the argument specs
@@ -201,7 +209,7 @@ clean: down ## remove everything that was made here
 	    xargs --no-run-if-empty docker image rm --force >/dev/null
 	@rm -rf .venv .cache .run out
 
-.PHONY: help setup nginx wrk chromium faketime redis-server ssh demo bench soak up roll \
+.PHONY: help setup nginx wrk ssh programs demo bench soak up roll \
     status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status \
     compose-config compose-load compose-down lint check check-tests test test-all test-processes \
     test-stacks docs molecule \
