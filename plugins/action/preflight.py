@@ -99,7 +99,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _question(self, settings: Settings, playbook_dir: str) -> dict[str, Any]:
         """What to ask the host, as options of `host_facts`."""
-        program = (settings.text("tornado_app_command").split() or [""])[0]
         question: dict[str, Any] = {
             "name": settings.name,
             "home": settings.home,
@@ -107,7 +106,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "python": settings.text("tornado_app_python"),
             "user": "" if settings.rootless else settings.text("tornado_app_user"),
             "user_comment": settings.text("__tornado_app_user_comment"),
-            "program": program if program.startswith("/") else "",
             "rootless": settings.rootless,
         }
         certificate, key = (settings.text(variable) for variable in TLS_FILES)

@@ -68,29 +68,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _copy(
         self, missing: dict[str, Path], options: dict[str, Any], task_vars: dict[str, Any]
     ) -> None:
-        owner = {"owner": options["owner"], "group": options["group"]}
-        folders = [str(Path(on_host).parent) for on_host in missing]
+        shell = self._connection._shell
+        files: list[dict[str, str]] = []
+        for number, (on_host, wheel) in enumerate(missing.items()):
+            folder = str(Path(on_host).parent)
+            sent = self._transfer_file(str(wheel), shell.join_path(shell.tmpdir, str(number)))
+            self._fixup_perms2([shell.tmpdir, sent])
+            files.append({"path": folder, "state": "directory", "mode": "0750"})
+            files.append({"path": on_host, "source": sent, "mode": "0640"})
         made = self._execute_module(
             module_name="tornado_drain.deploy.files",
-            module_args=owner
-            | {"files": [{"path": f, "state": "directory", "mode": "0750"} for f in folders]},
+            module_args={"owner": options["owner"], "group": options["group"], "files": files},
             task_vars=task_vars,
         )
-        self._ensure(made)
-        for on_host, wheel in missing.items():
-            task = self._task.copy()
-            task.args = owner | {"src": str(wheel), "dest": on_host, "mode": "0640"}
-            copy = self._shared_loader_obj.action_loader.get(
-                "ansible.legacy.copy",
-                task=task,
-                connection=self._connection,
-                play_context=self._play_context,
-                loader=self._loader,
-                templar=self._templar,
-                shared_loader_obj=self._shared_loader_obj,
-            )
-            self._ensure(copy.run(task_vars=task_vars))
-
-    def _ensure(self, result: dict[str, Any]) -> None:
-        if result.get("failed"):
-            raise AnsibleActionFail(result.get("msg", "failed"), result=result)
+        if made.get("failed"):
+            raise AnsibleActionFail(made.get("msg", "failed"), result=made)

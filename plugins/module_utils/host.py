@@ -193,14 +193,6 @@ def tools(home: Path) -> str:
     return found[-1].name[len("supervisor-") : -len(".dist-info")] if found else ""
 
 
-def releases(home: Path) -> dict[str, list[str]]:
-    """Name the programs of each release that was built to its end."""
-    return {
-        marker.parent.name: names_in(marker.parent / "venv/bin") or []
-        for marker in home.glob("releases/*/requirements.txt")
-    }
-
-
 def system(options: dict[str, Any]) -> dict[str, Any]:
     """Look at what belongs to the system, not to the app alone."""
     if options["rootless"]:
@@ -238,7 +230,6 @@ def host_facts(options: dict[str, Any]) -> dict[str, Any]:
     """
     home = Path(options["home"])
     in_home = names_in(home)
-    program = options["program"]
     return {
         "python": python(options["python"]),
         "nginx": nginx_version(),
@@ -251,6 +242,4 @@ def host_facts(options: dict[str, Any]) -> dict[str, Any]:
         "supervisord": accepts(Path(options["run"]) / "supervisor.sock"),
         "tools": tools(home),
         "wheels": [str(path) for path in files_below(home / "wheels")],
-        "releases": releases(home),
-        "program": is_file(program) and os.access(program, os.X_OK),
     }

@@ -42,6 +42,7 @@ ABSENT = Found("absent")
 EMPTY: dict[str, Any] = {
     "state": "file",
     "content": None,
+    "source": None,
     "target": None,
     "mode": None,
     "only": None,
@@ -87,7 +88,7 @@ def entry_error(entry: dict[str, Any]) -> str:
     path, state, mode = entry["path"], entry["state"], entry["mode"]
     if not path.startswith("/") or ".." in Path(path).parts:
         return f"got the path {path!r}; expected an absolute one without .."
-    if state == "file" and not isinstance(entry["content"], str):
+    if state == "file" and not isinstance(entry["content"], str) and not entry["source"]:
         return f"got no text as content of {path}; expected some, or an empty string"
     if state == "link" and not entry["target"]:
         return f"got no target of the link {path}; expected one"
@@ -197,7 +198,10 @@ class Plan:
         group = number("group", lambda name: grp.getgrnam(name).gr_gid)
         if entry["state"] == "link":
             return Found("link", "", owner, group, target=entry["target"])
-        content = entry["content"].encode() if entry["state"] == "file" else b""
+        content = b""
+        if entry["state"] == "file":
+            source = entry["source"]
+            content = Path(source).read_bytes() if source else entry["content"].encode()
         return Found(entry["state"], entry["mode"].rjust(4, "0"), owner, group, content=content)
 
     def _refuse_foreign(self, path: Path, before: Found, after: Found) -> None:

@@ -57,6 +57,9 @@ options:
       content:
         description: Of a file, which must have one; it may be empty.
         type: raw
+      source:
+        description: The path, on the host, of a file that has the content, instead of it.
+        type: str
       target:
         description: Of a link, which need not exist.
         type: str
@@ -77,6 +80,22 @@ options:
         description: Whether its content is shown nowhere, in no diff either.
         type: bool
         default: false
+  validate:
+    description:
+      - A command, its arguments, that is run before the first change. Where it fails nothing is
+        changed. It is not run in check mode.
+    type: list
+    elements: str
+  candidates:
+    description: Files for the command, as O(files), that are written before it is run.
+    type: list
+    elements: dict
+    default: []
+  note:
+    description:
+      - The path of an empty file that is made before the first change. Who has acted on the changes
+        removes it. While it is there this counts as changed, and O(validate) is run.
+    type: str
   owner:
     description:
       - Of all that names none; without it they keep the one they have, or get who runs this.
@@ -119,6 +138,7 @@ SUBOPTIONS: dict[str, Any] = {
     "path": {"required": True},
     "state": {"choices": ["file", "directory", "link", "absent"], "default": "file"},
     "content": {"type": "raw"},
+    "source": {},
     "target": {},
     "mode": {"type": "raw"},
     "only": {"type": "list", "elements": "str"},
@@ -127,17 +147,21 @@ SUBOPTIONS: dict[str, Any] = {
     "secret": {"type": "bool", "default": False, "no_log": False},
 }
 # no_log: not for the host's syslog. What of it is returned is decided in main.
+FILES: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": SUBOPTIONS,
+    "no_log": True,
+}
 OPTIONS: dict[str, Any] = {
     "directories": {"type": "list", "elements": "str", "default": []},
     "directory_mode": {"default": "0750"},
     "absent": {"type": "list", "elements": "str", "default": []},
-    "files": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": SUBOPTIONS,
-        "no_log": True,
-    },
+    "files": FILES,
+    "candidates": FILES,
+    "validate": {"type": "list", "elements": "str"},
+    "note": {},
     "owner": {},
     "group": {},
     "mode": {"type": "raw", "default": "0640"},
@@ -206,32 +230,59 @@ def differences(change: Change) -> list[dict[str, str]]:
     return [{**headers, "before": old, "after": new} for old, new in pairs if old != new]
 
 
+def validate(module: AnsibleModule) -> None:
+    """Run the command that must succeed."""
+    command = module.params["validate"]
+    code, output, errors = module.run_command(command)
+    if code != 0:
+        says = (errors or output).strip()
+        module.fail_json(msg=f"files: {' '.join(command)} fails, it says: {says}", paths=[])
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     module.no_log_values.clear()  # every path and mode is among them
-    files = module.params.pop("files")
+    files, candidates = module.params.pop("files"), module.params.pop("candidates")
     defaults = {name: module.params[name] for name in ("owner", "group", "mode", "directory_mode")}
     directories = [{"path": path, "state": "directory"} for path in module.params["directories"]]
     absent = [{"path": path, "state": "absent"} for path in module.params["absent"]]
     # What is returned as invocation, by whatever fails.
     module.params["files"] = [{k: f[k] for k in f if k != "content"} for f in files]
 
-    plan = Plan([*directories, *files, *absent], defaults, module.check_mode)
-    if plan.errors:
-        module.fail_json(msg="\n".join(f"files: {error}" for error in plan.errors), paths=[])
+    note = module.params["note"]
+    noted = note is not None and Path(note).exists()
+
+    def planned(entries: list[dict[str, Any]]) -> list[Change]:
+        plan = Plan(entries, defaults, module.check_mode)
+        if plan.errors:
+            module.fail_json(msg="\n".join(f"files: {error}" for error in plan.errors), paths=[])
+        return plan.changes
+
     paths: list[str] = []
-    for change in plan.changes:
+
+    def change(path: Change) -> None:
+        try:
+            make(module, path)
+        except OSError as error:
+            message = f"files: got {error.strerror!r} at {path.path}; expected to change it"
+            module.fail_json(msg=message, changed=bool(paths), paths=paths)
+
+    changes = planned([*directories, *files, *absent])
+    if (changes or noted) and not module.check_mode:
+        for candidate in planned(candidates):
+            change(candidate)
+        if module.params["validate"]:
+            validate(module)
+        if note and not noted:
+            change(planned([{"path": note, "content": ""}])[0])
+    for each in changes:
         if not module.check_mode:
-            try:
-                make(module, change)
-            except OSError as error:
-                message = f"files: got {error.strerror!r} at {change.path}; expected to change it"
-                module.fail_json(msg=message, changed=bool(paths), paths=paths)
-        paths.append(str(change.path))
-    diff = [entry for change in plan.changes for entry in differences(change)]
+            change(each)
+        paths.append(str(each.path))
+    diff = [entry for each in changes for entry in differences(each)]
     shown = {"diff": diff} if module._diff else {}
-    module.exit_json(changed=bool(paths), paths=paths, **shown)
+    module.exit_json(changed=bool(paths) or noted, paths=paths, **shown)
 
 
 if __name__ == "__main__":

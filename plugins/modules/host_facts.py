@@ -41,10 +41,6 @@ options:
     description: What the password database says of a user that the role made.
     type: str
     default: ""
-  program:
-    description: An absolute path to be looked at, that of the program which starts the processes.
-    type: str
-    default: ""
   rootless:
     description:
       - Whether the app is deployed without root. Then only its home is looked into, and what
@@ -169,14 +165,6 @@ wheels:
   type: list
   elements: str
   returned: always
-releases:
-  description: The names of the programs in each whole release, by its id.
-  type: dict
-  returned: always
-program:
-  description: Whether O(program) is an executable file.
-  type: bool
-  returned: always
 """
 
 
@@ -190,7 +178,6 @@ def main() -> None:
             "python": {"type": "str", "default": "python3"},
             "user": {"type": "str", "default": ""},
             "user_comment": {"type": "str", "default": ""},
-            "program": {"type": "str", "default": ""},
             "rootless": {"type": "bool", "default": False},
             "certificate": {"type": "str", "default": ""},
             "certificate_content": {"type": "str"},

@@ -54,5 +54,3 @@ class HostFacts(TypedDict):
     supervisord: bool
     tools: str
     wheels: list[str]
-    releases: dict[str, list[str]]
-    program: bool

@@ -33,8 +33,6 @@ BARE: dict[str, Any] = {
     "supervisord": False,
     "tools": "",
     "wheels": [],
-    "releases": {},
-    "program": False,
 }
 
 init_plugin_loader([str(ROOT / "collections")])

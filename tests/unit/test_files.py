@@ -488,3 +488,45 @@ def test_a_directory_holds_only_what_it_may(files: Files, tmp_path: Path) -> Non
     assert files(entry)["paths"] == gone
     assert [path.name for path in there.iterdir()] == ["a.pem"]
     assert not files(entry)["changed"]
+
+
+def test_content_of_a_file_of_the_host(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"\x00\xff")
+    entry = {"path": str(tmp_path / "copy"), "source": str(tmp_path / "source"), "mode": "0600"}
+    assert files(entry)["paths"] == [entry["path"]]
+    assert (tmp_path / "copy").read_bytes() == b"\x00\xff"
+    assert not files(entry)["changed"]
+    (tmp_path / "source").unlink()
+    assert f"{tmp_path}/source" in files(entry, failed=True)["msg"]
+
+
+def test_validated_before_the_first_change(files: Files, tmp_path: Path) -> None:
+    there, candidate, note = tmp_path / "there", tmp_path / "candidate", tmp_path / "note"
+
+    def change(content: str, **more: Any) -> dict[str, Any]:
+        return files(
+            file(there, content),
+            candidates=[file(candidate, content)],
+            # Fails where the file itself is changed before it.
+            validate=["sh", "-c", f"! grep bad {candidate} && ! grep new {there}"],
+            note=str(note),
+            **more,
+        )
+
+    there.write_text("old\n")
+    assert change("new\n", check=True)["paths"] == [str(there)]
+    assert not candidate.exists()
+    refused = change("bad\n", failed=True)
+    assert "sh -c" in refused["msg"]
+    assert there.read_text() == "old\n"
+    assert not note.exists(), "nothing has been changed"
+    assert change("new\n")["paths"] == [str(there)]
+    assert there.read_text() == "new\n"
+    # Nobody has acted on it yet, so it is still to be told and validated: now in vain.
+    assert note.exists()
+    again = change("new\n", check=True)
+    assert again["changed"]
+    assert again["paths"] == []
+    assert change("new\n", failed=True)
+    note.unlink()
+    assert not change("new\n")["changed"], "nothing to do, so nothing is run"

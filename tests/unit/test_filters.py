@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from plugins.filter.conductor_files import conductor_files
-from plugins.filter.lock import lock
 from plugins.filter.processes import processes
 from plugins.plugin_utils.nginx import certificate_kind, nginx_files, port, site_id
 from tests.support.paths import ROLE
@@ -112,41 +111,3 @@ def test_conductor_is_named_by_its_content(tmp_path: Path) -> None:
     first = conductor_files(str(tmp_path), "/opt/shop")[-1]["target"]
     (tmp_path / "a.py").write_text("a = 2\n")
     assert conductor_files(str(tmp_path), "/opt/shop")[-1]["target"] != first
-
-
-def item(name: str, version: str, **source: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, "version": version}, "download_info": source}
-
-
-PYTHON = {"python_full_version": "3.11.2"}
-NEW = {"hash": "sha256=aa", "hashes": {"sha256": "aa"}}
-
-
-def test_lock_names_every_version_and_hash() -> None:
-    old = {"hashes": {"sha256": "bb"}}
-    path = "file:///opt/shop/wheels/0/shop-1.whl"
-    shop = item("Shop", "1", url=path, archive_info=NEW) | {"is_direct": True}
-    report = {
-        "environment": PYTHON,
-        "install": [
-            item("tornado", "6.5", url="https://a/tornado.whl", archive_info=old),
-            shop,
-        ],
-    }
-    assert lock(report) == (
-        f"# Python 3.11.2\nShop @ {path} --hash=sha256:aa\ntornado==6.5 --hash=sha256:bb\n"
-    )
-
-
-def test_lock_with_a_repository_has_no_hashes() -> None:
-    vcs = {"vcs": "git", "commit_id": "0a1b"}
-    report = {
-        "environment": PYTHON,
-        "install": [
-            item("shop", "1", url="https://a/shop.git", vcs_info=vcs, subdirectory="web"),
-            item("tornado", "6.5", url="https://a/tornado.whl", archive_info=NEW),
-        ],
-    }
-    assert lock(report) == (
-        "# Python 3.11.2\nshop @ git+https://a/shop.git@0a1b#subdirectory=web\ntornado==6.5\n"
-    )

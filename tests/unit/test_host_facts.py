@@ -27,7 +27,6 @@ def look(home: Path, **options: Any) -> dict[str, Any]:
         "python": sys.executable,
         "user": "",
         "user_comment": "made by a test",
-        "program": "",
         "rootless": True,
         "certificate": "",
         "certificate_content": None,
@@ -61,8 +60,6 @@ def test_nothing_is_there(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "supervisord": False,
         "tools": "",
         "wheels": [],
-        "releases": {},
-        "program": False,
     }
     assert not (short_path / "home").exists()
 
@@ -77,10 +74,6 @@ def test_a_home_that_is_deployed(short_path: Path) -> None:
         "configurations/1.conf",
         "tools/lib/python3.11/site-packages/supervisor-4.3.0.dist-info/METADATA",
         "wheels/0123/app-1-py3-none-any.whl",
-        "releases/one/requirements.txt",
-        "releases/one/venv/bin/python",
-        "releases/one/venv/bin/app",
-        "releases/half/venv/bin/python",
         "bin/shop-ctl",
         ".hidden",
     ):
@@ -94,20 +87,14 @@ def test_a_home_that_is_deployed(short_path: Path) -> None:
         server.bind(str(short_path / "run/supervisor.sock"))
         assert not look(short_path)["supervisord"]
         server.listen()
-        facts = look(short_path, program=str(ctl))
+        facts = look(short_path)
     assert facts["supervisord"]
     assert facts["python"] == sys.executable
     assert facts["ours"]
-    assert facts["home"] == sorted(
-        [".hidden", "bin", "configurations", "releases", "run", "tools", "wheels"]
-    )
+    assert facts["home"] == [".hidden", "bin", "configurations", "run", "tools", "wheels"]
     assert facts["endpoints"] == ["127.0.0.1:9001"]
     assert facts["tools"] == "4.3.0"
     assert facts["wheels"] == [str(short_path / "wheels/0123/app-1-py3-none-any.whl")]
-    assert facts["releases"] == {"one": ["app", "python"]}
-    assert facts["program"]
-    assert not look(short_path, program=str(short_path / ".hidden"))["program"]
-    assert not look(short_path, program=str(short_path / "bin"))["program"]
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo error >&2; echo '['", "echo '[]'"])

@@ -135,7 +135,6 @@ def test_settings_that_fit_get_the_facts_of_the_host(results: dict[str, dict[str
     assert HostFacts.__annotations__.keys() <= fits.keys()
     assert "invocation" not in fits
     assert fits["home"] is None
-    assert fits["program"]
     assert fits["user"] is None
     [certificate, key] = fits["certificates"]
     assert certificate["status"] == key["status"] == 0
