@@ -76,6 +76,11 @@ endef
 nginx wrk ssh:
 	@$(call INSTALL,$@)
 
+# What Molecule's hosts and the containers are made of.
+base-images: programs
+	@compose/base-image 12
+	@compose/base-image 13
+
 programs:
 	@$(call INSTALL,nginx wrk chromium faketime redis-server ssh)
 
@@ -158,13 +163,12 @@ check-tests:
 
 # What pytest takes: make test T='tests/conductor -k revert'
 test: ## all tests, or those of T=
-	@$(MAKE) --no-print-directory --jobs=2 .venv/ready-bench programs
+	@$(MAKE) --no-print-directory --jobs=2 .venv/ready-bench programs $(if $(T),,base-images)
 	$(if $(T),python -m pytest $(T),@$(MAKE) --no-print-directory test-all)
 
-# Three at a time, as each waits now and then. A recipe after + is shown as it runs, the others in
-# one piece.
+# Molecule beside all others. A recipe after + is shown as it runs, the others in one piece.
 test-all: docker-compose
-	@$(PARALLEL) --jobs=3 molecule-create lint test-processes test-stacks molecule-shared molecule-fleet
+	@$(PARALLEL) molecule-create lint test-processes molecule-shared test-stacks molecule-fleet
 
 test-processes:
 	$(PROCESS_TESTS)
@@ -209,7 +213,7 @@ clean: down ## remove everything that was made here
 	    xargs --no-run-if-empty docker image rm --force >/dev/null
 	@rm -rf .venv .cache .run out
 
-.PHONY: help setup nginx wrk ssh programs demo bench soak up roll \
+.PHONY: help setup nginx wrk ssh programs base-images demo bench soak up roll \
     status down docker-compose compose/ladder.yaml compose-up compose-roll compose-status \
     compose-config compose-load compose-down lint check check-tests test test-all test-processes \
     test-stacks docs molecule \

@@ -107,6 +107,8 @@ class Kit(Candidate):
         self.folder = self.stack.home
 
     def start(self, processes: int = PROCESSES) -> None:
+        if not self.folder.exists():
+            self.stack.share_tools()
         self.stack.playbook(tornado_app_processes=processes, **NGINX)
         answers(self.port)
 

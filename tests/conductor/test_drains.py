@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conductor import proc
@@ -77,8 +78,10 @@ def test_a_handler_that_never_yields_is_killed_reported_and_the_roll_goes_on(
     make_home: MakeHome,
 ) -> None:
     home = make_home()
-    home.add("r1", max_wait=1, ready_timeout=3, __tornado_app_stopwaitsecs=3)
-    home.ctl("rollout", "r1")
+    ladder: dict[str, Any] = {"max_wait": 1, "__tornado_app_stopwaitsecs": 3}
+    home.ctl("rollout", home.add("r1", **ladder))
+    # For so long the roll waits for one that does not answer.
+    home.add("r1", ready_timeout=3, **ladder)
     with ThreadPoolExecutor() as threads:
         stuck = threads.submit(get, home.ports[0], "/block?seconds=30")
         until((home.path / "data/blocked").exists)

@@ -142,7 +142,7 @@ def test_killed_while_a_broken_release_rolls_the_next_run_reverts_to_what_served
 ) -> None:
     home = make_home()
     home.ctl("rollout", home.add("good"))
-    home.add("bad", ready_timeout=3)
+    home.add("bad", ready_timeout=5)
     home.misbehave("bad", home.ports[-1], "unready")
     with Clients(home) as clients:
         rollout = home.popen("rollout", "bad")

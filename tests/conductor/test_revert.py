@@ -73,8 +73,9 @@ def test_first_release_broken_leaves_nothing_behind(make_home: MakeHome) -> None
 
 def test_refuses_to_take_a_process_down_while_another_is_not_ready(make_home: MakeHome) -> None:
     home = make_home()
-    home.add("r1", environment={"MODE": "once"}, ready_timeout=3)
-    home.ctl("rollout", "r1")
+    once = {"MODE": "once"}
+    home.ctl("rollout", home.add("r1", environment=once))
+    home.add("r1", environment=once, ready_timeout=2)
     (home.path / "data/once").touch()
     pids = home.pids()
     os.kill(pids[home.ports[0]], signal.SIGKILL)

@@ -31,6 +31,8 @@ from tests.support.stack import Stack
 
 # Seconds that a long request is in flight: some drain has to meet it.
 LONG = 2.0
+# So that it is in flight in a process while its body is sent.
+UNBUFFERED = {"tornado_app_nginx_extra": "proxy_request_buffering off;"}
 
 
 def pause() -> None:
@@ -59,7 +61,7 @@ def quick(
 def bokeh() -> None:
     """Pages and scripts; a session that ends with its process, and begins anew with its token."""
     secret = "".join(f"{n:02x}" for n in range(32))
-    with recipe("bokeh", 9603, vault_plots_secret_key=secret) as stack:
+    with recipe("bokeh", 9603, vault_plots_secret_key=secret, **UNBUFFERED) as stack:
         clients = [Client(stack) for _ in range(8)]
         script = clients[0].ask("GET", "/static/js/bokeh-api.min.js").body
 
@@ -146,7 +148,7 @@ def jupyter() -> None:
             "vault_jupyter_token": "secret",
             "tornado_app_environment": {"JUPYTER_CONFIG_PATH": folder},
         }
-        with recipe("jupyter", 9623, **variables) as stack:
+        with recipe("jupyter", 9623, **variables, **UNBUFFERED) as stack:
             jupyter_files(stack)
             asyncio.run(jupyter_kernel(stack))
         assert "ipykernel" not in processes(stack)

@@ -93,7 +93,7 @@ class Home:
         *,
         ports: list[int] | None = None,
         environment: dict[str, str] | None = None,
-        ready_timeout: int = 10,
+        ready_timeout: int = 30,
         max_wait: int = 5,
         trial: int = 1,
         **variables: Any,

@@ -92,6 +92,9 @@ def recipe(name: str, base_port: int, **variables: Any) -> Iterator[Stack]:
     known["tornado_app_environment"] = known.get("tornado_app_environment", {}) | added
     # Heavy programs, several at a time on a shared machine.
     known["tornado_app_ready_timeout"] = 120
+    # Of their many packages few are imported: these are compiled when they are.
+    known["tornado_app_pip_arguments"] = ["--no-compile"]
+    known["tornado_app_environment"]["PYTHONDONTWRITEBYTECODE"] = ""
     with Stack(known["tornado_app_name"], base_port, **known | variables).deployed() as stack:
         try:
             yield stack

@@ -84,8 +84,7 @@ class Stack:
         if self.home.exists():  # of a run that was interrupted
             self.playbook(tornado_app_state="absent")
         if tools is not None:
-            (self.home / "configurations").mkdir(parents=True)  # by which the role knows its home
-            (self.home / "tools").symlink_to(tools)
+            self.share_tools(tools)
         try:
             self.playbook()
             yield self
@@ -98,6 +97,11 @@ class Stack:
             if self.home.exists():
                 self.playbook(tornado_app_state="absent")
         assert str(self.home) not in os.popen("ps -eo args").read()
+
+    def share_tools(self, tools: str = sys.prefix) -> None:
+        """Give a new home the tools that are here, as `deployed` does."""
+        (self.home / "configurations").mkdir(parents=True)  # by which the role knows its home
+        (self.home / "tools").symlink_to(tools)
 
     def _remove_home(self) -> None:
         """Remove it but for its logs, which may have to explain a failure."""
