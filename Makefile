@@ -80,6 +80,7 @@ nginx wrk ssh:
 
 # What Molecule's hosts and the containers are made of.
 base-images: programs
+	@docker info >/dev/null
 	@compose/base-image 12
 	@compose/base-image 13
 

@@ -73,9 +73,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for number, (on_host, wheel) in enumerate(missing.items()):
             folder = str(Path(on_host).parent)
             sent = self._transfer_file(str(wheel), shell.join_path(shell.tmpdir, str(number)))
-            self._fixup_perms2([shell.tmpdir, sent])
             files.append({"path": folder, "state": "directory", "mode": "0750"})
             files.append({"path": on_host, "source": sent, "mode": "0640"})
+        self._fixup_perms2([shell.tmpdir, *(f["source"] for f in files if "source" in f)])
         made = self._execute_module(
             module_name="tornado_drain.deploy.files",
             module_args={"owner": options["owner"], "group": options["group"], "files": files},

@@ -10,10 +10,9 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-PIP = ["--quiet", "--no-input", "--disable-pip-version-check"]
 # It is written last: a folder without it is of a build that was interrupted.
 LOCK = "requirements.txt"
 
@@ -39,6 +38,12 @@ def run(command: Sequence[str], text: str = "") -> str:
     return done.stdout
 
 
+def pip_install(tools: str, python: str, arguments: Sequence[str], text: str = "") -> str:
+    """Have the tools' pip install for a Python; see `run`."""
+    command = [tools, "-m", "pip", "--python", python, "install", "--quiet", "--no-input"]
+    return run([*command, "--disable-pip-version-check", *arguments], text)
+
+
 def resolve(tools: str, python: str, arguments: Sequence[str], packages: Sequence[str]) -> str:
     """Ask pip which packages it would install.
 
@@ -54,9 +59,8 @@ def resolve(tools: str, python: str, arguments: Sequence[str], packages: Sequenc
     Raises:
         ReleaseError: pip refuses them.
     """
-    command = [tools, "-m", "pip", "--python", python, "install", "--dry-run"]
-    report = run([*command, "--ignore-installed", *PIP, "--report", "-", *arguments, *packages])
-    return lock(json.loads(report))
+    dry = ["--dry-run", "--ignore-installed", "--report", "-"]
+    return lock(json.loads(pip_install(tools, python, [*dry, *arguments, *packages])))
 
 
 def lock(report: Mapping[str, Any]) -> str:
@@ -119,18 +123,17 @@ def build(release: Path, tools: str, python: str, arguments: Sequence[str], lock
     if release.exists():
         shutil.rmtree(release)
     run([python, "-m", "venv", "--without-pip", str(release / "venv")])
-    command = [tools, "-m", "pip", "--python", str(release / "venv/bin/python"), "install"]
-    run([*command, "--no-deps", *PIP, *arguments, "-r", "/dev/stdin"], locked)
+    own_python = str(release / "venv/bin/python")
+    pip_install(tools, own_python, ["--no-deps", *arguments, "-r", "/dev/stdin"], locked)
 
 
-def complete(release: Path, locked: str, owner: int, group: int) -> None:
+def complete(release: Path, locked: str, give: Callable[[str], object]) -> None:
     """Mark a release as built to its end.
 
     Args:
         release: its folder.
         locked: the lock, which is kept in it.
-        owner: a number; -1 leaves it.
-        group: the like.
+        give: gives the file at a path its owner and group.
 
     Raises:
         OSError: there is no room.
@@ -138,7 +141,7 @@ def complete(release: Path, locked: str, owner: int, group: int) -> None:
     new = release / f".{LOCK}"
     new.write_text(locked)
     new.chmod(0o640)
-    os.chown(new, owner, group)
+    give(str(new))
     new.replace(release / LOCK)
 
 

@@ -261,11 +261,11 @@ def main() -> None:
 
     paths: list[str] = []
 
-    def change(path: Change) -> None:
+    def change(one: Change) -> None:
         try:
-            make(module, path)
+            make(module, one)
         except OSError as error:
-            message = f"files: got {error.strerror!r} at {path.path}; expected to change it"
+            message = f"files: got {error.strerror!r} at {one.path}; expected to change it"
             module.fail_json(msg=message, changed=bool(paths), paths=paths)
 
     changes = planned([*directories, *files, *absent])

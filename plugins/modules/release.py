@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import grp
 import json
-import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -20,9 +18,6 @@ from ..module_utils.release import (
     is_program,
     resolve,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DOCUMENTATION = r"""
 module: release
@@ -108,13 +103,6 @@ id:
 """
 
 
-def number(of: str | None, lookup: Callable[[str], int]) -> int:
-    """The number of a user or group; -1, as of chown(2), for none."""
-    if of is None:
-        return -1
-    return int(of) if of.isdecimal() else lookup(of)
-
-
 def main() -> None:
     """Run the module."""
     of_user: dict[str, Any] = {"type": "list", "elements": "str", "required": True}
@@ -148,6 +136,11 @@ def main() -> None:
     missing = not (release / LOCK).exists()
     if missing and module.check_mode:
         module.exit_json(changed=True, id=release.name)
+
+    def give(path: str) -> None:
+        module.set_owner_if_different(path, given["owner"], False)
+        module.set_group_if_different(path, given["group"], False)
+
     program = (given["command"].split() or [""])[0]
     try:
         if missing:
@@ -158,9 +151,7 @@ def main() -> None:
                 f"that tornado_app_packages install, or an absolute path: {program} is neither"
             )
         if missing:
-            owner = number(given["owner"], lambda name: pwd.getpwnam(name).pw_uid)
-            group = number(given["group"], lambda name: grp.getgrnam(name).gr_gid)
-            complete(release, locked, owner, group)
+            complete(release, locked, give)
     except (OSError, ReleaseError) as error:
         module.fail_json(msg=f"release: {release} could not be built: {error}")
     module.exit_json(changed=missing, id=release.name)
