@@ -104,6 +104,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "home": settings.home,
             "run": settings.text("__tornado_app_run"),
             "python": settings.text("tornado_app_python"),
+            "program": (settings.text("tornado_app_command").split() or [""])[0],
             "user": "" if settings.rootless else settings.text("tornado_app_user"),
             "user_comment": settings.text("__tornado_app_user_comment"),
             "rootless": settings.rootless,

@@ -16,7 +16,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .interpreter import about
 from .proc import listening_ports
+from .release import is_program, releases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,12 +64,6 @@ def text_of(path: Path) -> str:
         return path.read_text(errors="replace")
     except OSError:
         return ""
-
-
-def python(program: str) -> str:
-    """Ask a Python for its path."""
-    status, output, _ = run([program, "-c", "import sys; print(sys.executable)"])
-    return output.strip() if status == 0 else ""
 
 
 def nginx_version() -> str:
@@ -230,8 +226,10 @@ def host_facts(options: dict[str, Any]) -> dict[str, Any]:
     """
     home = Path(options["home"])
     in_home = names_in(home)
+    platform = about(options["python"])
     return {
-        "python": python(options["python"]),
+        "python": platform.get("path", ""),
+        "platform": platform,
         "nginx": nginx_version(),
         "listening": listening_ports(),
         "endpoints": endpoints(home, options["name"]),
@@ -241,5 +239,6 @@ def host_facts(options: dict[str, Any]) -> dict[str, Any]:
         "certificates": certificates(options),
         "supervisord": accepts(Path(options["run"]) / "supervisor.sock"),
         "tools": tools(home),
-        "wheels": [str(path) for path in files_below(home / "wheels")],
+        "releases": releases(home),
+        "program": options["program"].startswith("/") and is_program(options["program"], home),
     }

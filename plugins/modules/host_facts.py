@@ -33,6 +33,10 @@ options:
     description: The Python that releases are made with, a path or a program in the PATH.
     type: str
     default: python3
+  program:
+    description: What the app is started with, a path or a name.
+    type: str
+    default: ""
   user:
     description: Who the processes run as. Not looked for with O(rootless).
     type: str
@@ -84,6 +88,12 @@ RETURN = r"""
 python:
   description: The path of the interpreter, empty if there is none.
   type: str
+  returned: always
+platform:
+  description:
+    - Of that Python its C(path), C(implementation), C(version) (such as V(3.11)), C(machine) and
+      C(libc); empty if there is none.
+  type: dict
   returned: always
 nginx:
   description: The version of nginx, such as V(1.22.1), empty if there is none.
@@ -160,10 +170,15 @@ tools:
   description: The version of supervisor in C(<home>/tools), empty if there is none.
   type: str
   returned: always
-wheels:
-  description: The paths of the files below C(<home>/wheels).
-  type: list
-  elements: str
+releases:
+  description:
+    - The releases that are installed, by id. Each has its C(lock), its C(programs) and whether it
+      is the C(current) one.
+  type: dict
+  returned: always
+program:
+  description: Whether O(program) is the absolute path of one.
+  type: bool
   returned: always
 """
 
@@ -176,6 +191,7 @@ def main() -> None:
             "home": {"type": "path", "required": True},
             "run": {"type": "path", "required": True},
             "python": {"type": "str", "default": "python3"},
+            "program": {"type": "str", "default": ""},
             "user": {"type": "str", "default": ""},
             "user_comment": {"type": "str", "default": ""},
             "rootless": {"type": "bool", "default": False},

@@ -33,10 +33,19 @@ class User(TypedDict):
     home: str
 
 
+class Release(TypedDict):
+    """A release that is installed: its lock, the names of its programs, whether it should run."""
+
+    lock: str
+    programs: list[str]
+    current: bool
+
+
 class HostFacts(TypedDict):
     """All that the role needs to know of a host; empty where there is nothing."""
 
     python: str
+    platform: dict[str, str]
     nginx: str
     listening: dict[str, Listener]
     endpoints: list[str]
@@ -53,4 +62,5 @@ class HostFacts(TypedDict):
     certificates: list[CertificateFile]
     supervisord: bool
     tools: str
-    wheels: list[str]
+    releases: dict[str, Release]
+    program: bool

@@ -1,5 +1,6 @@
 """Wheels of projects on the controller, kept while their sources are the same."""
 
+import base64
 import fcntl
 import hashlib
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import zipfile
 from pathlib import Path
 
 # Made by tools, not part of what is built; at the top of a project or anywhere in it.
@@ -102,8 +104,61 @@ def fingerprint(source: Path) -> str:
     return found.hexdigest()
 
 
+def is_plain(source: Path) -> bool:
+    """Tell whether a folder has modules and a requirements.txt, and nothing that pip can build."""
+    there = [
+        (source / name).is_file() for name in ("requirements.txt", "pyproject.toml", "setup.py")
+    ]
+    return there == [True, False, False]
+
+
+def pack(source: Path, folder: Path) -> Path:
+    """Make a wheel that installs the files of a folder as they are.
+
+    Its name is the folder's, its version 0, and it needs nothing: requirements.txt is not its
+    metadata. The format: https://packaging.python.org/specifications/binary-distribution-format/.
+
+    Args:
+        source: the folder.
+        folder: where the wheel goes.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    name = re.sub("[^A-Za-z0-9]+", "_", source.resolve().name).strip("_").lower() or "app"
+    information = f"{name}-0.dist-info"
+    files: dict[str, bytes] = {}
+    for path, folders, names in os.walk(source):
+        ignored = IGNORED | IGNORED_AT_TOP if Path(path) == source else IGNORED
+        folders[:] = [f for f in folders if f not in ignored]
+        files |= {
+            (Path(path) / n).relative_to(source).as_posix(): (Path(path) / n).read_bytes()
+            for n in names
+        }
+    files |= {
+        f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 0\n".encode(),
+        f"{information}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tornado_app\n"
+        b"Root-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = [f"{name},{_hash(data)},{len(data)}" for name, data in sorted(files.items())]
+    record.append(f"{information}/RECORD,,\n")
+    files[f"{information}/RECORD"] = "\n".join(record).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / f"{name}-0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for inner, data in files.items():
+            # The same files make the same wheel, byte for byte.
+            archive.writestr(zipfile.ZipInfo(inner), data, zipfile.ZIP_DEFLATED)
+    return wheel
+
+
+def _hash(data: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
+    return f"sha256={digest.decode().rstrip('=')}"
+
+
 def build(source: str, base: Path, folder: Path) -> Path:
-    """Have pip build a wheel.
+    """Have pip build a wheel, or pack the files of a folder that pip cannot build.
 
     Args:
         source: the project, without extras.
@@ -116,6 +171,8 @@ def build(source: str, base: Path, folder: Path) -> Path:
     Raises:
         BuildError: pip refuses it.
     """
+    if is_plain(base / source):
+        return pack(base / source, folder)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--no-input"]
     done = subprocess.run(
         [*pip, "--disable-pip-version-check", "--wheel-dir", str(folder), source],
@@ -143,9 +200,9 @@ def stored(entry: Path) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Where wheels are kept, by the XDG base directory specification."""
+    """Where what is built is kept, by the XDG base directory specification."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home, "tornado_drain", "wheels")
+    return Path(home, "tornado_drain")
 
 
 def forget_oldest(cache: Path) -> None:
@@ -204,6 +261,6 @@ def wheel_of(source: str, base: Path, spare: Path) -> Path:
     if path.suffix == ".whl" and path.is_file():
         return path
     try:
-        return cached(source, base, cache_folder())
+        return cached(source, base, cache_folder() / "wheels")
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return build(source, base, spare)

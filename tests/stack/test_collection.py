@@ -132,7 +132,7 @@ def test_what_is_in_the_archive(archive: Path) -> None:
     }
     for name in (
         *("app/pyproject.toml", "app/tornado_drain/drain.py", "app/tornado_drain/py.typed"),
-        *("app/demo_app/pyproject.toml", "plugins/action/wheels.py", "plugins/modules/files.py"),
+        *("app/demo_app/pyproject.toml", "plugins/action/release.py", "plugins/modules/files.py"),
         *("roles/tornado_app/tasks/main.yml", "roles/load_balancer/tasks/main.yml"),
     ):
         assert name in names

@@ -51,7 +51,7 @@ class Home:
         self.path = path
         self.trial_port, *self.ports = ports
         self.listener = listener
-        for folder in ("bin", "run", "log", "data", "configurations", "environments", "wheels"):
+        for folder in ("bin", "run", "log", "data", "configurations", "environments"):
             (path / folder).mkdir(parents=True)
         for folder in ("run", "log", "data"):
             give(path / folder)

@@ -13,6 +13,13 @@ from tests.support.paths import ROLE, ROOT
 # A host on which nothing is installed, as the module `host_facts` sees it.
 BARE: dict[str, Any] = {
     "python": "/usr/bin/python3",
+    "platform": {
+        "path": "/usr/bin/python3",
+        "implementation": "cpython",
+        "version": "3.11",
+        "machine": "linux-x86_64",
+        "libc": "glibc 2.36",
+    },
     "nginx": "1.22.1",
     "listening": {},
     "endpoints": [],
@@ -32,7 +39,8 @@ BARE: dict[str, Any] = {
     ],
     "supervisord": False,
     "tools": "",
-    "wheels": [],
+    "releases": {},
+    "program": False,
 }
 
 init_plugin_loader([str(ROOT / "collections")])

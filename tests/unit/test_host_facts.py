@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from plugins.module_utils import host
+from plugins.module_utils.interpreter import about
 from plugins.modules.host_facts import RETURN
 from plugins.plugin_utils.facts import HostFacts
 from tests.support.net import make_certificate
@@ -25,6 +26,7 @@ def look(home: Path, **options: Any) -> dict[str, Any]:
         "home": str(home),
         "run": str(home / "run"),
         "python": sys.executable,
+        "program": "",
         "user": "",
         "user_comment": "made by a test",
         "rootless": True,
@@ -44,6 +46,7 @@ def test_nothing_is_there(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     del facts["listening"]
     assert facts == {
         "python": "",
+        "platform": {},
         "nginx": "",
         "endpoints": [],
         "home": None,
@@ -59,7 +62,8 @@ def test_nothing_is_there(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "certificates": [],
         "supervisord": False,
         "tools": "",
-        "wheels": [],
+        "releases": {},
+        "program": False,
     }
     assert not (short_path / "home").exists()
 
@@ -73,7 +77,9 @@ def test_a_home_that_is_deployed(short_path: Path) -> None:
     for file in (
         "configurations/1.conf",
         "tools/lib/python3.11/site-packages/supervisor-4.3.0.dist-info/METADATA",
-        "wheels/0123/app-1-py3-none-any.whl",
+        "releases/0123/venv/bin/activate",
+        "releases/0123/venv/bin/shop",
+        "releases/4567/venv/bin/shop",
         "bin/shop-ctl",
         ".hidden",
     ):
@@ -82,19 +88,34 @@ def test_a_home_that_is_deployed(short_path: Path) -> None:
     ctl = short_path / "bin/shop-ctl"
     ctl.write_text("""#!/bin/sh\n[ "$*" = endpoints ] && echo '["127.0.0.1:9001"]'\n""")
     ctl.chmod(0o755)
+    shop = short_path / "releases/0123/venv/bin/shop"
+    shop.chmod(0o755)
+    (short_path / "releases/0123/requirements.txt").write_text("shop==1\n")
+    (short_path / "releases/89ab").mkdir()
+    (short_path / "releases/89ab/requirements.txt").write_text("")
+    (short_path / "configurations/1.conf").write_text(f"command={shop} --port=1\n")
+    (short_path / "current").symlink_to("configurations/1.conf")
     (short_path / "run").mkdir()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(short_path / "run/supervisor.sock"))
         assert not look(short_path)["supervisord"]
         server.listen()
-        facts = look(short_path)
+        facts = look(short_path, program=str(shop))
     assert facts["supervisord"]
-    assert facts["python"] == sys.executable
+    assert facts["python"] == facts["platform"]["path"] == sys.executable
+    assert facts["platform"] == about(sys.executable)
     assert facts["ours"]
-    assert facts["home"] == [".hidden", "bin", "configurations", "run", "tools", "wheels"]
+    there = [".hidden", "bin", "configurations", "current", "releases", "run", "tools"]
+    assert facts["home"] == there
     assert facts["endpoints"] == ["127.0.0.1:9001"]
     assert facts["tools"] == "4.3.0"
-    assert facts["wheels"] == [str(short_path / "wheels/0123/app-1-py3-none-any.whl")]
+    assert facts["releases"] == {
+        "0123": {"lock": "shop==1\n", "programs": ["shop"], "current": True},
+        "89ab": {"lock": "", "programs": [], "current": False},
+    }
+    assert facts["program"]
+    assert not look(short_path, program="shop")["program"]
+    assert not look(short_path, program=f"{shop}s")["program"]
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo error >&2; echo '['", "echo '[]'"])

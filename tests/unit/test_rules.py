@@ -31,7 +31,7 @@ def settings(**given: Any) -> dict[str, Any]:
     assert "{{" not in str(whole)
     home = whole["tornado_app_home"]
     run = f"{home}/run" if whole["tornado_app_rootless"] else f"/run/{name}"
-    return whole | {"__tornado_app_run": run}
+    return whole | {"__tornado_app_run": run, "groups": {"all": ["localhost"]}}
 
 
 def wrong(facts: dict[str, Any] | None = None, /, **given: Any) -> list[str]:
@@ -67,6 +67,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("tornado_app_packages", [], "at least one package"),
     ("tornado_app_packages", ["--index-url=x"], "no options"),
     ("tornado_app_packages", ["./not-there"], "exists on the controller"),
+    ("tornado_app_requirements", "not-there.txt", "a file that exists on the controller"),
+    ("tornado_app_constraints", "/", "a file that exists on the controller"),
+    ("tornado_app_lock", "not-there/shop.lock", "a file in a folder that exists"),
+    ("tornado_app_lock", "/", "a file in a folder that exists"),
+    ("tornado_app_build_on", "elsewhere", "a host of the inventory"),
     ("tornado_app_command", "", "a program"),
     ("tornado_app_command", "a\nb", "one line"),
     ("tornado_app_command", "a ; b", "one line"),

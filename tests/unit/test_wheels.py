@@ -1,14 +1,12 @@
-"""The action `wheels`: what names a wheel, its cache, and one playbook with all of it."""
+"""Wheels of local sources: what names one, how it is made, and where it is kept."""
 
-import hashlib
-import json
 import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +19,6 @@ from plugins.plugin_utils.wheels import (
     split_extras,
     wheel_of,
 )
-from tests.support.paths import BIN, ROOT
 
 # A backend that needs nothing from an index and writes down that it was asked.
 BACKEND = """\
@@ -208,7 +205,7 @@ def test_a_failure_is_not_kept(project: Path, tmp_path: Path, log: Path) -> None
     with pytest.raises(BuildError, match="the shop is broken"):
         wheel_of("./shop", project.parent, tmp_path / "spare")
     assert log.read_text() == "315532800\n"
-    assert [path.name for path in cache_folder().iterdir()] == ["lock"]
+    assert [path.name for path in (cache_folder() / "wheels").iterdir()] == ["lock"]
     with pytest.raises(BuildError, match="nosuch"):
         wheel_of("./nosuch", project.parent, tmp_path / "spare")
 
@@ -221,9 +218,9 @@ def test_without_a_cache(
     if what == "cache":
         (tmp_path / "cache").write_text("")
     elif what == "lock":
-        (cache_folder() / "lock").mkdir(parents=True)
+        (cache_folder() / "wheels/lock").mkdir(parents=True)
     else:
-        entry = cache_folder() / fingerprint(project)
+        entry = cache_folder() / "wheels" / fingerprint(project)
         entry.parent.mkdir(parents=True)
         entry.write_text("")
     for number in (1, 2):
@@ -235,13 +232,13 @@ def test_without_a_cache(
 def test_the_oldest_are_forgotten(project: Path, tmp_path: Path, builds: Callable[[], int]) -> None:
     wheel = wheel_of("./shop", project.parent, tmp_path / "spare")
     for number in range(KEPT):
-        (cache_folder() / str(number)).mkdir()
-        os.utime(cache_folder() / str(number), (number, number))
+        (cache_folder() / "wheels" / str(number)).mkdir()
+        os.utime(cache_folder() / "wheels" / str(number), (number, number))
     os.utime(wheel.parent, (0, 0))
     assert wheel_of("./shop", project.parent, tmp_path / "spare") == wheel
     (project / "shop.py").write_text("a = 2\n")
     new = wheel_of("./shop", project.parent, tmp_path / "spare")
-    left = {path.name for path in cache_folder().iterdir()}
+    left = {path.name for path in (cache_folder() / "wheels").iterdir()}
     assert left == {"lock", wheel.parent.name, new.parent.name, *map(str, range(2, KEPT))}
     assert builds() == 2
 
@@ -255,81 +252,31 @@ def test_a_wheel_is_taken_as_it_is(
     assert builds() == 1
 
 
-PLAY = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  vars:
-    ansible_python_interpreter: "{{ ansible_playbook_python }}"
-  module_defaults:
-    tornado_drain.deploy.wheels: &wheels
-      packages: ["./shop[a,b]", "tornado[x]>=6.2", "{{ project }}", ./other.whl]
-      existing: []
-      dest: "{{ folder }}/home/wheels"
-  tasks:
-    - tornado_drain.deploy.wheels:
-      check_mode: true
-      register: predicted
-    - ansible.builtin.stat: {path: "{{ folder }}/home"}
-      register: untouched
-    - tornado_drain.deploy.wheels:
-      register: made
-    - tornado_drain.deploy.wheels: &again {<<: *wheels, existing: "{{ made.paths }}"}
-      register: again
-    - tornado_drain.deploy.wheels: *again
-      check_mode: true
-      register: predicted_again
-    - ansible.builtin.copy: {content: "broken", dest: "{{ project }}/shop.py"}
-    - tornado_drain.deploy.wheels:
-      register: broken
-      ignore_errors: true
-    - ansible.builtin.copy:
-        content: "{{ [predicted, untouched, made, again, predicted_again, broken] | to_json }}"
-        dest: "{{ folder }}/results.json"
-"""
-
-
-def test_a_playbook(project: Path, tmp_path: Path, log: Path) -> None:
-    """Predicted, made, found, and refused."""
-    (project.parent / "other.whl").write_bytes(b"as it is")
-    playbook = project.parent / "play.yml"
-    playbook.write_text(PLAY)
-    variables = {"project": str(project), "folder": str(tmp_path)}
-    done = subprocess.run(
-        [BIN / "ansible-playbook", playbook, "--diff", "-e", json.dumps(variables)],
-        cwd=tmp_path,
-        env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
-        capture_output=True,
-        text=True,
-        check=False,
-        umask=0o077,
+def test_a_folder_that_pip_cannot_build(tmp_path: Path) -> None:
+    """Modules and a requirements.txt: its files are installed as they are, and run."""
+    folder = tmp_path / "My app"
+    for name, text in {
+        "main.py": "import pathlib\nprint(pathlib.Path(__file__).with_name('data').read_text())\n",
+        "data": "of the app",
+        "requirements.txt": "tornado\n",
+        "__pycache__/main.pyc": "",
+        "parts/__init__.py": "",
+        "build/main.py": "",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    wheel = wheel_of("./My app", tmp_path, tmp_path / "spare")
+    assert wheel.name == "my_app-0-py3-none-any.whl"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--target"]
+    subprocess.run([*pip, tmp_path / "installed", wheel], check=True)
+    files = {path.name for path in (tmp_path / "installed").iterdir()}
+    assert files == {"main.py", "data", "requirements.txt", "parts", "my_app-0.dist-info"} | (
+        {"__pycache__"} & files
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    results: list[dict[str, Any]] = json.loads((tmp_path / "results.json").read_text())
-    predicted, untouched, made, again, predicted_again, broken = results
-
-    assert not untouched["stat"]["exists"]
-    for result in (predicted, made):
-        assert result["changed"]
-        assert result["packages"] == made["packages"]
-    first, tornado, *paths = made["packages"]
-    assert tornado == "tornado[x]>=6.2"
-    shop, other = map(Path, paths)
-    assert first == f"{shop}[a,b]"
-    assert other.read_bytes() == b"as it is"
-    for path in (shop, other):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        assert path.parent == tmp_path / "home/wheels" / digest
-        assert path.stat().st_mode & 0o777 == 0o640
-        assert path.parent.stat().st_mode & 0o777 == 0o750
-    assert made["paths"] == [str(shop), str(other)]
-
-    for result in (again, predicted_again):
-        assert not result["changed"]
-        assert (result["packages"], result["paths"]) == (made["packages"], [])
-
-    message = 'tornado_app_packages: got "./shop[a,b]"; expected a project that pip can build, but'
-    assert broken["failed"]
-    assert broken["msg"].startswith(f"{message} it says: ")
-    assert "the shop is broken" in broken["msg"]
-    assert log.read_text() == "315532800\n" * 2, "one built, one refused"
+    main = [sys.executable, "-m", "main"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run(main, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "of the app\n"
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    with pytest.raises(BuildError):
+        wheel_of("./My app", tmp_path, tmp_path / "spare")

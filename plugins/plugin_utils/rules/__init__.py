@@ -50,6 +50,7 @@ def errors(given: Mapping[str, Any], facts: HostFacts, playbook_dir: str) -> lis
         *nginx.hosts(settings),
         *processes.readiness(settings),
         *processes.packages(settings, playbook_dir),
+        *processes.files(settings, playbook_dir),
         *processes.command(settings),
         *processes.environment(settings),
         *processes.batch(settings),

@@ -24,7 +24,7 @@ def readiness(settings: Settings) -> Iterator[str]:
 def packages(settings: Settings, playbook_dir: str) -> Iterator[str]:
     """Packages are packages, and those that are paths are on the controller."""
     given = settings.texts("tornado_app_packages")
-    if not given:
+    if not given and not settings.text("tornado_app_requirements"):
         yield settings.error("tornado_app_packages", "at least one package that pip can install")
     wrapping = [settings.text("tornado_app_drain_package")] if wrapped(settings) else []
     for package in given + wrapping:
@@ -34,6 +34,20 @@ def packages(settings: Settings, playbook_dir: str) -> Iterator[str]:
         source = Path(playbook_dir, re.sub(r"\[.*\]$", "", package))
         if package.startswith(("/", "./", "../")) and not os.access(source, os.F_OK):
             yield settings.error(variable, "a path that exists on the controller", package)
+
+
+def files(settings: Settings, playbook_dir: str) -> Iterator[str]:
+    """Requirements files are on the controller; a lock can be written there."""
+    for variable in ("tornado_app_requirements", "tornado_app_constraints"):
+        given = settings.text(variable)
+        if given and not os.path.isfile(Path(playbook_dir, given)):  # noqa: PTH113 - may raise
+            yield settings.error(variable, "a file that exists on the controller")
+    lock = settings.text("tornado_app_lock")
+    if lock and (Path(playbook_dir, lock).is_dir() or not Path(playbook_dir, lock).parent.is_dir()):
+        yield settings.error("tornado_app_lock", "a file in a folder that exists on the controller")
+    builder = settings.text("tornado_app_build_on")
+    if builder and builder not in settings.given["groups"]["all"]:
+        yield settings.error("tornado_app_build_on", "a host of the inventory")
 
 
 def command(settings: Settings) -> Iterator[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from conductor import proc
 from conductor.home import Home, link, linked
 
-# Where version 1.0 had what is in `conductors` now.
-VERSION_1_0 = ("rolling_restart.py", "supervisord.py")
+# What versions before had: 1.0 what is in `conductors` now, 1.1 the wheels of local sources.
+FORMER_FILES = ("rolling_restart.py", "supervisord.py")
+FORMER_FOLDER = "wheels"
 
 
 def prune(home: Home, keep: int) -> None:
@@ -19,10 +20,10 @@ def prune(home: Home, keep: int) -> None:
         keep: how many configurations are kept; the current one and the one before are among them.
     """
     _prune_configurations(home, keep)
-    _prune_wheels(home)
     _prune_conductors(home)
-    for name in VERSION_1_0:
+    for name in FORMER_FILES:
         (home.path / name).unlink(missing_ok=True)
+    shutil.rmtree(home.path / FORMER_FOLDER, ignore_errors=True)
 
 
 def _prune_configurations(home: Home, keep: int) -> None:
@@ -39,13 +40,6 @@ def _prune_configurations(home: Home, keep: int) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if links[1] and not links[1].exists():
         link(home.previous, None)
-
-
-def _prune_wheels(home: Home) -> None:
-    locks = "".join(p.read_text() for p in home.path.glob("releases/*/requirements.txt"))
-    for path in home.path.glob("wheels/*"):
-        if f"/wheels/{path.name}/" not in locks:
-            shutil.rmtree(path)
 
 
 def _prune_conductors(home: Home) -> None:
