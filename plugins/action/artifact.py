@@ -16,6 +16,7 @@ from ..module_utils.interpreter import title
 from ..plugin_utils import lockfile
 from ..plugin_utils.builders import Builder, Host, controller
 from ..plugin_utils.request import Request
+from ..plugin_utils.requirements import without_credentials
 from ..plugin_utils.store import Store, digest
 from ..plugin_utils.wheels import BuildError, cache_folder
 
@@ -72,7 +73,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     @cached_property
     def _asked(self) -> str:
         """What a message begins with."""
-        asked = f"tornado_app_packages: got {json.dumps(self._options['packages'])}"
+        packages, _ = without_credentials(self._options["packages"])
+        asked = f"tornado_app_packages: got {json.dumps(packages)}"
         if file := self._options["requirements"]:
             asked += f", tornado_app_requirements: got {json.dumps(file)}"
         return asked
