@@ -37,8 +37,8 @@ class Pip:
         order: what is asked, in types that JSON has: ``requirements``, ``constraints`` and
             ``hashed``, lines of requirements files, the last with hashes; ``wheels``, a list of
             ``name``, ``extras`` and ``file`` of wheels that are there already; ``arguments`` for
-            every command; ``credentials``, a list of ``base`` (``https://host:port``), ``host``,
-            ``user`` and ``password``.
+            every command; ``credentials``, a list of ``vcs`` (such as ``git``; empty for an index
+            or a file), ``base`` (``https://host:port``), ``host``, ``user`` and ``password``.
         folder: where those wheels are.
     """
 
@@ -176,7 +176,7 @@ def private(credentials: Sequence[Mapping[str, str]]) -> Iterator[tuple[Path, di
     """Make a folder that only we may read, and an environment in which pip and git are trusted.
 
     Credentials are in no command line: pip hands URLs to processes of its own, and to git. pip
-    reads netrc files, git takes a header.
+    reads netrc files, git takes a header. Where both ask the same host, each has its own.
     """
     environment = dict(os.environ)
     # Neither waits for somebody to type.
@@ -184,17 +184,19 @@ def private(credentials: Sequence[Mapping[str, str]]) -> Iterator[tuple[Path, di
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if credentials:
+        of_pip = [each for each in credentials if not each["vcs"]]
+        of_git = [each for each in credentials if each["vcs"] == "git"]
+        if of_pip:
             own = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
-            lines = [own.read_text()] if own.is_file() else []
-            # The first that fits is taken.
-            lines[:0] = [
+            # The last that fits is taken; an empty line ends a macro.
+            lines = [own.read_text(), ""] if own.is_file() else []
+            lines += [
                 f"machine {c['host']} login {_quoted(c['user'])} password {_quoted(c['password'])}"
-                for c in credentials
+                for c in of_pip
             ]
             (folder / "netrc").write_text("\n".join([*lines, ""]))
             environment["NETRC"] = str(folder / "netrc")
-        for number, each in enumerate(credentials, int(environment.get("GIT_CONFIG_COUNT", "0"))):
+        for number, each in enumerate(of_git, int(environment.get("GIT_CONFIG_COUNT", "0"))):
             told = base64.b64encode(f"{each['user']}:{each['password']}".encode()).decode()
             environment |= {
                 f"GIT_CONFIG_KEY_{number}": f"http.{each['base']}/.extraHeader",

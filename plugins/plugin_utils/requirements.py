@@ -69,12 +69,14 @@ def without_credentials(lines: list[str]) -> tuple[list[str], list[dict[str, str
     Returns:
         The lines without them; the credentials, as `Pip` takes them.
     """
-    found: dict[str, dict[str, str]] = {}
+    found: dict[tuple[str, str], dict[str, str]] = {}
 
     def take(match: re.Match[str]) -> str:
         user, _, password = match["userinfo"].partition(":")
-        base = f"{match['scheme'].rpartition('+')[2]}://{match['host']}"
-        found[base] = {
+        vcs, _, scheme = match["scheme"].rpartition("+")
+        base = f"{scheme}://{match['host']}"
+        found[vcs, base] = {
+            "vcs": vcs,
             "base": base,
             "host": match["host"].partition(":")[0],
             "user": unquote(user),
