@@ -137,7 +137,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             key = digest(key, *wanted)
             lock = self._store.lock(key)
             if lock is None:
-                lock = self._checked(builder.resolve(request, pins(wanted)), wanted)
+                lock = self._checked(builder.resolve(request, wanted), wanted)
                 self._store.keep_lock(key, lock, run)
             return key, lock
         lock = fresh
@@ -210,8 +210,3 @@ def sha256(path: Path) -> str:
 def package(line: str) -> str:
     """The normalized name of the package of a lock's line."""
     return normalized(line.split(" @ ")[0].split("==")[0])
-
-
-def pins(lock: list[str]) -> list[str]:
-    """Constraints that leave nothing but what is locked."""
-    return [unhashed(line) for line in lock]

@@ -12,6 +12,7 @@ import re
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 HASH = re.compile(r"\s+--hash[=\s]\S+")
+
+
+# A URL of a version control system, in a line of a requirements file.
+VCS = re.compile(
+    r"(?P<scheme>\w+\+\w+)://(?:(?P<user>[^\s/@]+)@)?(?P<place>[^\s@#;]+)"
+    r"(?:@(?P<revision>[^\s@#;]+))?(?:#(?:\S*&)?subdirectory=(?P<subdirectory>[^\s&]+))?"
+)
 
 
 class ArtifactError(Exception):
@@ -97,7 +105,9 @@ class Pip:
             requirement=requirements,
             constraint=constraints,
         )
-        return dict(lock_lines(json.loads(report), self.folder.as_uri()))
+        found = dict(lock_lines(json.loads(report), self.folder.as_uri()))
+        asked = accounts(requirements)
+        return {name: VCS.sub(partial(_account, asked), line) for name, line in found.items()}
 
     def _run(self, command: str, options: Sequence[str], **files: Sequence[str]) -> str:
         """Run one of its commands; requirements go by files, which only we may read."""
@@ -152,6 +162,62 @@ def lock_lines(report: Mapping[str, Any], wheels: str) -> Iterator[tuple[str, st
             else:
                 line = f"{name} @ {source['url']}"
         yield normalized(name), line + digest
+
+
+def accounts(requirements: Sequence[str]) -> dict[str, str]:
+    """Find the accounts by which ssh is asked.
+
+    pip leaves them out of what it reports, but for ``git``.
+
+    Args:
+        requirements: lines of a requirements file.
+
+    Returns:
+        Them by URL, without account and revision.
+    """
+    return {
+        f"{found['scheme']}://{found['place']}": found["user"]
+        for line in requirements
+        for found in VCS.finditer(line)
+        if found["user"] and found["scheme"].endswith("ssh")
+    }
+
+
+def _account(asked: Mapping[str, str], found: re.Match[str]) -> str:
+    """Return a URL with its account."""
+    user = asked.get(f"{found['scheme']}://{found['place']}")
+    if found["user"] or not user:
+        return found[0]
+    return found[0].replace("://", f"://{user}@", 1)
+
+
+def held(lines: Sequence[str], lock: Sequence[str]) -> list[str]:
+    """Have version control systems asked for what is locked.
+
+    A constraint cannot: pip refuses one with another revision than is asked for.
+
+    Args:
+        lines: of a requirements file.
+        lock: what is locked.
+
+    Returns:
+        The lines, with the revisions of the lock where they have branches, tags or nothing.
+    """
+    locked = {
+        (found["scheme"], found["place"], found["subdirectory"]): found["revision"]
+        for line in lock
+        for found in VCS.finditer(line)
+    }
+
+    def hold(found: re.Match[str]) -> str:
+        revision = locked.get((found["scheme"], found["place"], found["subdirectory"]))
+        if not revision:
+            return found[0]
+        end = found.end("place") - found.start()
+        rest = found[0][end:].removeprefix(f"@{found['revision']}")
+        return f"{found[0][:end]}@{revision}{rest}"
+
+    return [VCS.sub(hold, line) for line in lines]
 
 
 def _digest(archive: Mapping[str, Any]) -> str:

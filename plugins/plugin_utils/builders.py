@@ -23,8 +23,8 @@ class Builder(Protocol):
 
     platform: dict[str, str]
 
-    def resolve(self, request: Request, constraints: Sequence[str]) -> list[str]:
-        """Return a lock; see `Pip.resolve`. Constraints are added to the request's."""
+    def resolve(self, request: Request, held: Sequence[str]) -> list[str]:
+        """Return a lock; see `Pip.resolve`. Nothing is left but what another one has."""
         ...
 
     def wheels(self, request: Request, lock: Sequence[str], folder: Path) -> None:
@@ -42,22 +42,22 @@ class Controller:
     def __init__(self, platform: dict[str, str]) -> None:
         self.platform = platform
 
-    def resolve(self, request: Request, constraints: Sequence[str]) -> list[str]:
+    def resolve(self, request: Request, held: Sequence[str]) -> list[str]:
         """Ask pip here."""
         with tempfile.TemporaryDirectory() as folder:
             for wheel in request.wheels:
                 Path(folder, wheel.path.name).symlink_to(wheel.path)
-            return self._pip(request, Path(folder), constraints).resolve()
+            return self._pip(request, Path(folder), held).resolve()
 
     def wheels(self, request: Request, lock: Sequence[str], folder: Path) -> None:
         """Ask pip here."""
         self._pip(request, folder).wheels(lock, folder)
 
-    def _pip(self, request: Request, folder: Path, constraints: Sequence[str] = ()) -> Pip:
+    def _pip(self, request: Request, folder: Path, held: Sequence[str] = ()) -> Pip:
         command = [sys.executable, "-m", "pip"]
         if self.platform["path"] != sys.executable:
             command += ["--python", self.platform["path"]]
-        return Pip(command, request.with_constraints(constraints), folder)
+        return Pip(command, request.held(held), folder)
 
 
 def controller(host: dict[str, str]) -> Controller | None:
@@ -88,9 +88,9 @@ class Host:
         self.platform = platform
         self._call = call
 
-    def resolve(self, request: Request, constraints: Sequence[str]) -> list[str]:
+    def resolve(self, request: Request, held: Sequence[str]) -> list[str]:
         """Ask pip there."""
-        order = request.with_constraints(constraints)
+        order = request.held(held)
         lock: list[str] = self._ask(request, order, {"lock": None})["lock"]
         return lock
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.artifact import normalized
+from ..module_utils.artifact import VCS, held, normalized, unhashed
 from ..module_utils.interpreter import title
 from .requirements import Requirements, read, without_credentials
 from .store import digest
@@ -123,6 +123,10 @@ class Request:
         order = self.order | {"wheels": parts, "credentials": []}
         return digest(title(builder), builder["libc"], json.dumps(order, sort_keys=True))
 
-    def with_constraints(self, constraints: Sequence[str]) -> dict[str, Any]:
-        """The order, with constraints that are added."""
-        return self.order | {"constraints": [*self.order["constraints"], *constraints]}
+    def held(self, lock: Sequence[str]) -> dict[str, Any]:
+        """The order, with nothing left but what is locked."""
+        constraints = [unhashed(line) for line in lock if not VCS.search(line)]
+        return self.order | {
+            "requirements": held(self.order["requirements"], lock),
+            "constraints": [*held(self.order["constraints"], lock), *constraints],
+        }
