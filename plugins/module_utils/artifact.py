@@ -43,10 +43,11 @@ class Pip:
     Args:
         command: how it is started for the Python that the packages are for.
         order: what is asked, in types that JSON has: ``requirements``, ``constraints`` and
-            ``hashed``, lines of requirements files, the last with hashes; ``wheels``, a list of
-            ``name``, ``extras`` and ``file`` of wheels that are there already; ``arguments`` for
-            every command; ``credentials``, a list of ``vcs`` (such as ``git``; empty for an index
-            or a file), ``base`` (``https://host:port``), ``host``, ``user`` and ``password``.
+            ``hashed``, lines of requirements files, the last with hashes; ``options``, lines too,
+            such as ``--index-url``; ``wheels``, a list of ``name``, ``extras`` and ``file`` of
+            wheels that are there already; ``arguments`` for every command; ``credentials``, a list
+            of ``vcs`` (such as ``git``; empty for an index or a file), ``base``
+            (``https://host:port``), ``host``, ``user`` and ``password``.
         folder: where those wheels are.
     """
 
@@ -114,7 +115,8 @@ class Pip:
         quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
         with private(self.order["credentials"]) as (folder, environment):
             for kind, lines in files.items():
-                (folder / kind).write_text("".join(f"{line}\n" for line in lines))
+                text = [*self.order["options"], *lines] if kind == "requirement" else lines
+                (folder / kind).write_text("".join(f"{line}\n" for line in text))
                 options = [*options, f"--{kind}", str(folder / kind)]
             try:
                 done = subprocess.run(

@@ -59,7 +59,13 @@ EXAMPLES = r"""
 - name: Resolve
   tornado_drain.deploy.build_artifact:
     parcel: /tmp/parcel.zip
-    order: {requirements: [tornado], constraints: [], hashed: [], wheels: [], arguments: []}
+    order:
+      requirements: [tornado]
+      constraints: []
+      hashed: []
+      options: []
+      wheels: []
+      arguments: []
     credentials: "[]"
     platform: "{{ host.platform }}"
 """

@@ -88,11 +88,14 @@ class Request:
         self.wheels = list(wheels.values())
         names = [p for p in packages if p not in sources]
         lines, credentials = without_credentials([*names, *found.lines])
+        # What is hashed is asked alone, and what is locked without what was asked.
+        options = [line for line in lines if line.startswith("-") and line != "--require-hashes"]
         hashed, more = without_credentials(found.hashed)
         arguments, most = without_credentials(list(arguments))
         self.credentials = credentials + more + most
         self.order: dict[str, Any] = {
-            "requirements": lines,
+            "requirements": [line for line in lines if not line.startswith("-")],
+            "options": options,
             "hashed": hashed,
             "constraints": found.constraints,
             "arguments": arguments,
