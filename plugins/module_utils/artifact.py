@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HASH = re.compile(r"\s+--hash[=\s]\S+")
 
 
+NOT_FOUND = re.compile("No matching distribution found|ResolutionImpossible")
 # A URL of a version control system, in a line of a requirements file.
 VCS = re.compile(
     r"(?P<scheme>\w+\+\w+)://(?:(?P<user>[^\s/@]+)@)?(?P<place>[^\s@#;]+)"
@@ -118,22 +119,35 @@ class Pip:
                 text = [*self.order["options"], *lines] if kind == "requirement" else lines
                 (folder / kind).write_text("".join(f"{line}\n" for line in text))
                 options = [*options, f"--{kind}", str(folder / kind)]
-            try:
-                done = subprocess.run(
-                    [*self.command, command, *quiet, *self.order["arguments"], *options],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    check=False,
-                )
-            except OSError as error:
-                raise ArtifactError(f"{self.command[0]}: {error.strerror}") from error
-        if done.returncode != 0:
-            said = hide(done.stderr.rstrip() or done.stdout.rstrip(), self.order["credentials"])
-            raise ArtifactError(reason(said), said)
+            whole = [*self.command, command, *quiet, *self.order["arguments"], *options]
+            done = self._done(whole, environment)
+            if done.returncode != 0:
+                said = done.stderr.rstrip() or done.stdout.rstrip()
+                if NOT_FOUND.search(said):
+                    # It goes on without an index that does not answer, and says so in a log alone.
+                    # With that it would not say what else fails, so it is asked again.
+                    log = folder / "log"
+                    self._done([*whole, "--log", str(log)], environment)
+                    said = "\n".join([*unanswered(log), said])
+                said = hide(said, self.order["credentials"])
+                raise ArtifactError(reason(said), said)
         return done.stdout
+
+    def _done(
+        self, command: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        except OSError as error:
+            raise ArtifactError(f"{command[0]}: {error.strerror}") from error
 
 
 def lock_lines(report: Mapping[str, Any], wheels: str) -> Iterator[tuple[str, str]]:
@@ -288,9 +302,21 @@ def hide(text: str, credentials: Sequence[Mapping[str, str]]) -> str:
     return text
 
 
+def unanswered(log: Path) -> list[str]:
+    """Find which pages of an index pip could not have, but for those of packages not in it."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    lines = dict.fromkeys(re.findall(r"Could not fetch URL .*", text))
+    return [line.removesuffix(" - skipping") for line in lines if ": 404 " not in line]
+
+
 def reason(output: str) -> str:
     """Condense what pip said to a line: its errors, at most four."""
     lines = [line.strip(" \u00d7\u2570\u2500\u2502>\t") for line in output.splitlines()]
-    telling = re.compile(r"\berror\b|^fatal:|denied|\b40[13]\b|verification failed", re.IGNORECASE)
+    telling = re.compile(
+        r"\berror\b|^fatal:|denied|\b40[13]\b|verification failed|^Could not fetch"
+        # Which package it is, below a line of hashes.
+        r"|^\S+ from \w+://|--hash=",
+        re.IGNORECASE,
+    )
     found = [re.sub("^(ERROR|error|WARNING): ", "", line) for line in lines if telling.search(line)]
     return "; ".join(list(dict.fromkeys(found))[:4]) or (lines or [""])[-1]
