@@ -116,7 +116,7 @@ def pack(source: Path, folder: Path) -> Path:
     """Make a wheel that installs the files of a folder as they are.
 
     Its name is the folder's, its version 0, and it needs nothing: requirements.txt is not its
-    metadata. The format: https://packaging.python.org/specifications/binary-distribution-format/.
+    metadata, and stays here, as it may have an index's password. The format: https://packaging.python.org/specifications/binary-distribution-format/.
 
     Args:
         source: the folder.
@@ -135,6 +135,7 @@ def pack(source: Path, folder: Path) -> Path:
             (Path(path) / n).relative_to(source).as_posix(): (Path(path) / n).read_bytes()
             for n in names
         }
+    del files["requirements.txt"]
     files |= {
         f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 0\n".encode(),
         f"{information}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tornado_app\n"
