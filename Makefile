@@ -70,7 +70,8 @@ missing=; for name in $(1); do command -v $$name >/dev/null || missing="$$missin
         printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 755 /dev/stdin $$policy; \
     $$sudo apt-get update -qq && \
         $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-            $$(echo $$missing | sed 's/\<ssh\>/openssh-client/') >/dev/null; code=$$?; \
+            $$(echo $$missing | sed 's/\<ssh\>/openssh-client/; s/\<sshd\>/openssh-server/; \
+                s/\<cc\>/gcc/; s/\<python3-config\>/python3-dev/') >/dev/null; code=$$?; \
     [ -z "$$policy" ] || $$sudo rm $$policy; \
     exit $$code; }
 endef
@@ -85,7 +86,7 @@ base-images: programs
 	@compose/base-image 13
 
 programs:
-	@$(call INSTALL,nginx wrk chromium faketime redis-server ssh)
+	@$(call INSTALL,nginx wrk chromium faketime redis-server ssh sshd cc python3-config)
 
 demo: setup ## deploy, roll and break the demo app under load, and report (PORT=, ARGS=)
 	@PORT=$(PORT) python -m bench.demo $(ARGS)
