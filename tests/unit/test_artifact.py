@@ -12,7 +12,8 @@ from plugins.module_utils.artifact import ArtifactError, Pip, hide, lock_lines, 
 from tests.support.wheel import make_wheel
 
 NEW = {"hash": "sha256=aa", "hashes": {"sha256": "aa"}}
-CREDENTIALS = [{"base": "https://index:1", "host": "index", "user": "me", "password": 'a "b\\'}]
+LOGIN = {"base": "https://index:1", "host": "index", "user": "me", "password": 'a "b\\'}
+CREDENTIALS = [{"vcs": "", **LOGIN}, {"vcs": "git", **LOGIN}]
 
 
 def item(name: str, version: str, **source: Any) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def test_a_lock_names_every_version_and_hash() -> None:
 
 def pip(index: Path, **order: Any) -> Pip:
     """The one that finds packages in a folder."""
-    empty = ("requirements", "hashed", "constraints", "wheels", "credentials")
+    empty = ("requirements", "hashed", "options", "constraints", "wheels", "credentials")
     known: dict[str, Any] = {kind: [] for kind in empty}
     known["arguments"] = ["--no-index", "--find-links", str(index)]
     return Pip([sys.executable, "-m", "pip"], known | order, index.parent / "own")
@@ -117,7 +118,7 @@ def test_credentials_are_in_files_and_headers(
 
 
 def test_what_is_said_hides_them() -> None:
-    token = {"base": "https://git", "host": "git", "user": "t0ken", "password": ""}
+    token = {"vcs": "git", "base": "https://git", "host": "git", "user": "t0ken", "password": ""}
     assert hide('me a "b\\ t0ken', [*CREDENTIALS, token]) == "me **** ****"
 
 

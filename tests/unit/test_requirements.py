@@ -100,6 +100,12 @@ def test_credentials() -> None:
         "tornado",
     ]
     assert found == [
-        {"base": "https://index:8443", "host": "index", "user": "me", "password": "p@ss"},
-        {"base": "https://git", "host": "git", "user": "t0ken", "password": ""},
+        {
+            "vcs": "",
+            "base": "https://index:8443",
+            "host": "index",
+            "user": "me",
+            "password": "p@ss",
+        },
+        {"vcs": "git", "base": "https://git", "host": "git", "user": "t0ken", "password": ""},
     ]

@@ -270,9 +270,7 @@ def test_a_folder_that_pip_cannot_build(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--target"]
     subprocess.run([*pip, tmp_path / "installed", wheel], check=True)
     files = {path.name for path in (tmp_path / "installed").iterdir()}
-    assert files == {"main.py", "data", "requirements.txt", "parts", "my_app-0.dist-info"} | (
-        {"__pycache__"} & files
-    )
+    assert files == {"main.py", "data", "parts", "my_app-0.dist-info"} | ({"__pycache__"} & files)
     main = [sys.executable, "-m", "main"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
     done = subprocess.run(main, env=environment, capture_output=True, text=True, check=True)
