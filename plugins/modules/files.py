@@ -96,6 +96,10 @@ options:
       - The path of an empty file that is made before the first change. Who has acted on the changes
         removes it. While it is there this counts as changed, and O(validate) is run.
     type: str
+  only_validate:
+    description: Whether it ends there, with O(candidates) and O(validate), and changes nothing.
+    type: bool
+    default: false
   owner:
     description:
       - Of all that names none; without it they keep the one they have, or get who runs this.
@@ -132,6 +136,10 @@ paths:
   type: list
   elements: str
   returned: always
+needed:
+  description: Whether there is something to change, also with O(only_validate).
+  type: bool
+  returned: always
 """
 
 SUBOPTIONS: dict[str, Any] = {
@@ -162,6 +170,7 @@ OPTIONS: dict[str, Any] = {
     "candidates": FILES,
     "validate": {"type": "list", "elements": "str"},
     "note": {},
+    "only_validate": {"type": "bool", "default": False},
     "owner": {},
     "group": {},
     "mode": {"type": "raw", "default": "0640"},
@@ -250,7 +259,7 @@ def main() -> None:
     # What is returned as invocation, by whatever fails.
     module.params["files"] = [{k: f[k] for k in f if k != "content"} for f in files]
 
-    note = module.params["note"]
+    note, only_validate = module.params["note"], module.params["only_validate"]
     noted = note is not None and Path(note).exists()
 
     def planned(entries: list[dict[str, Any]]) -> list[Change]:
@@ -274,15 +283,16 @@ def main() -> None:
             change(candidate)
         if module.params["validate"]:
             validate(module)
-        if note and not noted:
+        if note and not noted and not only_validate:
             change(planned([{"path": note, "content": ""}])[0])
     for each in changes:
-        if not module.check_mode:
+        if not module.check_mode and not only_validate:
             change(each)
         paths.append(str(each.path))
     diff = [entry for each in changes for entry in differences(each)]
-    shown = {"diff": diff} if module._diff else {}
-    module.exit_json(changed=bool(paths) or noted, paths=paths, **shown)
+    shown = {"diff": diff} if module._diff and not only_validate else {}
+    needed = bool(paths) or noted
+    module.exit_json(changed=needed and not only_validate, paths=paths, needed=needed, **shown)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,8 @@ def pack(source: Path, folder: Path) -> Path:
     """Make a wheel that installs the files of a folder as they are.
 
     Its name is the folder's, its version 0, and it needs nothing: requirements.txt is not its
-    metadata, and stays here, as it may have an index's password. The format: https://packaging.python.org/specifications/binary-distribution-format/.
+    metadata, and stays here, as it may have an index's password. The format:
+    https://packaging.python.org/specifications/binary-distribution-format/.
 
     Args:
         source: the folder.

@@ -1,5 +1,6 @@
 """Rollouts and restarts on real supervisord, with real processes under load."""
 
+import json
 import re
 import subprocess
 import sys
@@ -155,7 +156,9 @@ def test_prune_keeps_current_previous_and_the_newest(make_home: MakeHome) -> Non
     home = make_home(processes=2)
     for number in range(5):
         home.ctl("rollout", home.add(f"r{number}", trial=0))
+        assert json.loads(home.ctl("pending", f"r{number}").stdout)["retire"] is (number > 2)
         home.ctl("retire")
+        assert not json.loads(home.ctl("pending", f"r{number}").stdout)["retire"]
     left = {path.name for path in (home.path / "releases").iterdir()}
     assert left == {"r2", "r3", "r4"}
     assert {p.stem for p in (home.path / "configurations").iterdir()} == left

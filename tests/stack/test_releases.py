@@ -163,34 +163,6 @@ def test_built_on_a_host(play: Play, tmp_path: Path) -> None:
     assert "is needed" in output
 
 
-def test_a_lock_in_the_repository(play: Play, index: Path, tmp_path: Path) -> None:
-    path = tmp_path / "playbook/shop.lock"
-    first = play(lock="shop.lock")["release"]["id"]
-    assert "tool==1.0 --hash=sha256:" in path.read_text()
-    assert "shop" not in path.read_text().replace("tornado_app", "")
-    make_wheel(index, "1.1", "tool")
-    (tmp_path / "cache/tornado_drain").rename(tmp_path / "cache/of-another-controller")
-    again = play(lock="shop.lock")["release"]
-    assert (again["id"], again["changed"]) == (first, False)
-    make_wheel(index, "1.0", "more")
-    wheel = "./shop-1.0-py3-none-any.whl"
-    output = play(lock="shop.lock", packages=[wheel, "helper", "more"], code=2)["failed"]["output"]
-    assert 'tornado_app_lock: got "shop.lock", which differs in more==1.0' in output
-    second = play(lock="shop.lock", refresh=True)["release"]["id"]
-    assert program(tmp_path, second, "tool") == "1.1"
-    assert "tool==1.1" in path.read_text()
-
-
-def test_requirements_and_constraints(play: Play, index: Path, tmp_path: Path) -> None:
-    make_wheel(index, "1.1", "tool")
-    (tmp_path / "playbook/requirements.txt").write_text("helper>=1\n")
-    (tmp_path / "playbook/constraints.txt").write_text("tool<1.1\n")
-    wheel = "./shop-1.0-py3-none-any.whl"
-    files = {"requirements": "requirements.txt", "constraints": "constraints.txt"}
-    made = play(packages=[wheel], **files)["release"]["id"]
-    assert program(tmp_path, made, "tool") == "1.0"
-
-
 def test_refused(play: Play, tmp_path: Path) -> None:
     output = play(packages=["nowhere==1"], code=2)["failed"]["output"]
     message = 'tornado_app_packages: got ["nowhere==1"]; expected what pip can install, but it says'

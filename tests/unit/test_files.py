@@ -520,6 +520,12 @@ def test_validated_before_the_first_change(files: Files, tmp_path: Path) -> None
     assert "sh -c" in refused["msg"]
     assert there.read_text() == "old\n"
     assert not note.exists(), "nothing has been changed"
+    assert change("bad\n", failed=True, only_validate=True)
+    only = change("new\n", only_validate=True)
+    assert (only["changed"], only["needed"], only["paths"]) == (False, True, [str(there)])
+    assert candidate.read_text() == "new\n"
+    assert there.read_text() == "old\n"
+    assert not note.exists()
     assert change("new\n")["paths"] == [str(there)]
     assert there.read_text() == "new\n"
     # Nobody has acted on it yet, so it is still to be told and validated: now in vain.
@@ -530,3 +536,4 @@ def test_validated_before_the_first_change(files: Files, tmp_path: Path) -> None
     assert change("new\n", failed=True)
     note.unlink()
     assert not change("new\n")["changed"], "nothing to do, so nothing is run"
+    assert not change("new\n", only_validate=True)["needed"]

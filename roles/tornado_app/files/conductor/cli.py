@@ -28,7 +28,7 @@ from conductor.home import Home, linked
 from conductor.journal import Report
 from conductor.lock import Lock
 from conductor.processes import Processes
-from conductor.prune import prune
+from conductor.prune import prune, unneeded
 from conductor.roll import Roll
 from conductor.status import pending, status, table
 from conductor.supervisor_client import Supervisor
@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     command("start", "start all processes")
     command("shutdown", "drain all processes at once, then end supervisord")
     command("rollout", "roll out a configuration (the role does)", batch=True).add_argument("id")
-    command("pending", "say whether a rollout would do anything").add_argument("id")
+    command("pending", "say whether a rollout or `retire` would do anything").add_argument("id")
     command("retire", "remove what is no longer configured, and prune")
     command("endpoints", "list the addresses at which processes may listen")
     command("listening", "list the TCP ports in use on this host")
@@ -88,7 +88,8 @@ async def run(options: argparse.Namespace) -> int:
         return 0 if all(record["ready"] for record in records) else 1
     if options.command == "pending":
         why = pending(home, supervisor, lock, options.id)
-        print(json.dumps({"pending": bool(why), "why": why}))
+        former = bool(why) or retirable(home, supervisor)
+        print(json.dumps({"pending": bool(why), "why": why, "retire": former}))
         return 0
     processes = Processes(supervisor, report)
     if options.command == "shutdown":
@@ -106,6 +107,12 @@ async def run(options: argparse.Namespace) -> int:
         for name, told in sorted(processes.killed.items()):
             print(f"warning: {name} {told}", file=sys.stderr)
     return 0
+
+
+def retirable(home: Home, supervisor: Supervisor) -> bool:
+    """Whether `retire` would do anything."""
+    _, _, removed = supervisor.differences()
+    return bool(removed or unneeded(home, home.current_configuration().keep))
 
 
 async def change(

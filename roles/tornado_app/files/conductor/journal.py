@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,5 +47,11 @@ class Report:
         if self._as_json:
             print(line, flush=True)
         else:
-            clock = time.strftime("%H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
-            print(f"{clock}  {process or '':<14} {event:<9} {text}".rstrip(), flush=True)
+            print(for_people(record), flush=True)
+
+
+def for_people(record: Mapping[str, Any]) -> str:
+    """One event, as a line."""
+    now, process = record["time"], record.get("process") or ""
+    clock = time.strftime("%H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
+    return f"{clock}  {process:<14} {record['event']:<9} {record['text']}".rstrip()
