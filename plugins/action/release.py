@@ -9,6 +9,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..plugin_utils.requirements import INSTALLING
+
 OPTIONS = {
     "artifact": {"type": "dict", "required": True},
     "installed": {"type": "dict", "default": {}},
@@ -16,6 +18,7 @@ OPTIONS = {
     "into": {"type": "str"},
     "python": {"type": "str"},
     "pip": {"type": "str", "required": True},
+    "pip_arguments": {"type": "list", "elements": "str", "default": []},
     "command": {"type": "str", "default": ""},
     "program_found": {"type": "bool", "default": False},
     "owner": {"type": "str"},
@@ -80,6 +83,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     "into": options["into"],
                     "python": options["python"],
                     "pip": options["pip"],
+                    "pip_arguments": [a for a in options["pip_arguments"] if a in INSTALLING],
                     "archive": sent,
                     "wheels": {path.name: digest for path, digest in wheels.items()},
                     "lock": options["artifact"]["lock"],

@@ -40,12 +40,12 @@ def run(command: Sequence[str], text: str = "") -> None:
         raise ReleaseError(done.stderr.rstrip() or done.stdout.rstrip())
 
 
-def install(venv: Path, pip: str, archive: Path, wheels: Mapping[str, str]) -> None:
+def install(venv: Path, pip: Sequence[str], archive: Path, wheels: Mapping[str, str]) -> None:
     """Install wheels in a virtual environment, without asking an index.
 
     Args:
         venv: its folder.
-        pip: a Python that has pip.
+        pip: a Python that has pip, and arguments for it.
         archive: of the wheels, a tar file.
         wheels: the SHA-256 of each, hexadecimal, by its file's name.
 
@@ -53,9 +53,10 @@ def install(venv: Path, pip: str, archive: Path, wheels: Mapping[str, str]) -> N
         OSError: there is no room.
         ReleaseError: a wheel is not what it should be, or is not for this Python.
     """
-    command = [pip, "-m", "pip", "--python", str(venv / "bin/python"), "install", "--quiet"]
+    python, *arguments = pip
+    command = [python, "-m", "pip", "--python", str(venv / "bin/python"), "install", *arguments]
     # No setting of this host's: all that is needed is there.
-    command += ["--isolated", "--no-input", "--disable-pip-version-check"]
+    command += ["--isolated", "--quiet", "--no-input", "--disable-pip-version-check"]
     with tempfile.TemporaryDirectory(dir=venv) as folder:
         with tarfile.open(archive) as packed:
             for name in wheels:
@@ -67,7 +68,9 @@ def install(venv: Path, pip: str, archive: Path, wheels: Mapping[str, str]) -> N
         run([*command, "--no-index", "--no-deps", "--requirement", "/dev/stdin"], "".join(lines))
 
 
-def build(release: Path, python: str, pip: str, archive: Path, wheels: Mapping[str, str]) -> None:
+def build(
+    release: Path, python: str, pip: Sequence[str], archive: Path, wheels: Mapping[str, str]
+) -> None:
     """Install a release; `complete` is what makes one of it.
 
     Args:

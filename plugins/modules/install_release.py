@@ -31,6 +31,11 @@ options:
     description: A Python that has pip.
     type: str
     required: true
+  pip_arguments:
+    description: For C(pip install), such as C(--no-compile).
+    type: list
+    elements: str
+    default: []
   archive:
     description: The path of a tar file with the wheels.
     type: path
@@ -87,6 +92,7 @@ def main() -> None:
             "into": {"type": "path"},
             "python": {},
             "pip": {"required": True},
+            "pip_arguments": {"type": "list", "elements": "str", "default": []},
             "archive": {"type": "path", "required": True},
             "wheels": {"type": "dict", "required": True},
             "lock": {"required": True},
@@ -102,7 +108,8 @@ def main() -> None:
         module.set_owner_if_different(path, given["owner"], False)
         module.set_group_if_different(path, given["group"], False)
 
-    what = given["pip"], Path(given["archive"]), given["wheels"]
+    pip = [given["pip"], *given["pip_arguments"]]
+    what = pip, Path(given["archive"]), given["wheels"]
     try:
         if given["into"]:
             install(Path(given["into"]), *what)

@@ -34,6 +34,13 @@ options:
     description: A Python on the host that has pip.
     type: str
     required: true
+  pip_arguments:
+    description:
+      - As M(tornado_drain.deploy.artifact) has them. Here those count that are for installing, such
+        as C(--no-compile).
+    type: list
+    elements: str
+    default: []
   command:
     description:
       - How the app is started. Its first word must be a program that the packages install, or the

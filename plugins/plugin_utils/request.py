@@ -12,7 +12,7 @@ from typing import Any
 
 from ..module_utils.artifact import VCS, held, normalized, unhashed
 from ..module_utils.interpreter import title
-from .requirements import Requirements, read, without_credentials
+from .requirements import INSTALLING, Requirements, read, without_credentials
 from .store import digest
 from .wheels import BuildError, is_plain, split_extras, wheel_of
 
@@ -91,7 +91,7 @@ class Request:
         # What is hashed is asked alone, and what is locked without what was asked.
         options = [line for line in lines if line.startswith("-") and line != "--require-hashes"]
         hashed, more = without_credentials(found.hashed)
-        arguments, most = without_credentials(list(arguments))
+        arguments, most = without_credentials([a for a in arguments if a not in INSTALLING])
         self.credentials = credentials + more + most
         self.order: dict[str, Any] = {
             "requirements": [line for line in lines if not line.startswith("-")],

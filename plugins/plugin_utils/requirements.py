@@ -16,6 +16,10 @@ FIND_LINKS = re.compile(r"^(-f\s*|--find-links[\s=]+)(?P<path>\S+)$")
 # A name alone is taken for a token, but not with ssh, which has it for the account.
 USERINFO = re.compile(r"(?P<scheme>(?:\w+\+)?https?)://(?P<userinfo>[^\s/@]+)@(?P<host>[^\s/]+)")
 
+# Options of `pip install` that `pip wheel` does not have, none of which takes a value.
+INSTALLING = {"--compile", "--no-compile", "--no-warn-script-location", "--no-warn-conflicts"}
+INSTALLING |= {"--break-system-packages", "--force-reinstall", "--upgrade", "-U"}
+
 
 @dataclass
 class Requirements:

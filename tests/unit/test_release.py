@@ -26,7 +26,7 @@ def test_a_release_is_built_from_wheels(tmp_path: Path) -> None:
     release = tmp_path / "releases/0a1b"
     (release / "venv/bin").mkdir(parents=True)
     (release / "venv/bin/python").write_text("of a build that was interrupted")
-    build(release, sys.executable, sys.executable, archive, wheels)
+    build(release, sys.executable, [sys.executable], archive, wheels)
     shop = release / "venv/bin/shop"
     assert subprocess.run([shop], capture_output=True, text=True, check=True).stdout == "1.0\n"
     assert is_program("shop", release)
@@ -52,7 +52,7 @@ def test_nothing_is_installed_that_was_not_locked(tmp_path: Path) -> None:
     with tarfile.open(archive, "w") as tar:
         tar.add(wheel.name, Path(wheel.name).name)
     with pytest.raises(ReleaseError, match="DO NOT MATCH THE HASHES"):
-        build(tmp_path / "release", sys.executable, sys.executable, archive, wheels)
+        build(tmp_path / "release", sys.executable, [sys.executable], archive, wheels)
     assert not (tmp_path / "release/requirements.txt").exists()
 
 
@@ -67,8 +67,10 @@ def test_no_index_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         wheels[wheel.name] = hashlib.sha256(wheel.read_bytes()).hexdigest()
         with tarfile.open(archive, "w") as tar:
             tar.add(wheel, wheel.name)
-    build(tmp_path / "release", sys.executable, sys.executable, archive, wheels)
+    pip = [sys.executable, "--no-compile"]
+    build(tmp_path / "release", sys.executable, pip, archive, wheels)
     assert is_program("shop", tmp_path / "release")
+    assert not [*(tmp_path / "release").glob("**/shop.*.pyc")]
     shutil.rmtree(tmp_path / "release")
     with pytest.raises(ReleaseError, match=f"{tmp_path}/python: No such file"):
-        build(tmp_path / "release", str(tmp_path / "python"), sys.executable, archive, wheels)
+        build(tmp_path / "release", str(tmp_path / "python"), [sys.executable], archive, wheels)
