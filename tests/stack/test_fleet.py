@@ -68,7 +68,7 @@ def deployed(hosts: list[Stack], playbook: Playbook) -> str:
     """What the first run printed."""
     for stack in hosts:
         stack.share_tools()
-    return playbook()
+    return playbook(of={name: {"tornado_app_serial": [1, "100%"]} for name in NAMES})
 
 
 @pytest.fixture
@@ -99,6 +99,7 @@ def table(output: str) -> dict[str, list[str]]:
 
 
 def test_a_run_that_changes_nothing(hosts: list[Stack], playbook: Playbook, deployed: str) -> None:
+    assert deployed.count("PLAY [Roll through") == 2, "one, and then all others"
     assert {row[-1] for row in table(deployed).values()} == {"rolled out"}
     assert len(set(releases(hosts))) == 1
     before = pids(hosts)
@@ -115,6 +116,7 @@ def test_rolled_in_series(hosts: list[Stack], playbook: Playbook, load: list[Loa
     since = time.time()
     output = playbook(tornado_app_environment={"DEMO_COLOR": "green"})
     assert {row[-1] for row in table(output).values()} == {"rolled out"}
+    assert output.count("PLAY [Roll through") == 3
     assert output.index("Roll through the hosts") > output.rindex("Prepare |")
     done = [when(stack, "done", since) for stack in hosts]
     began = [when(stack, "rollout", since) for stack in hosts]

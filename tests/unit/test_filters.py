@@ -7,6 +7,7 @@ import pytest
 
 from plugins.filter.conductor_files import conductor_files
 from plugins.filter.processes import processes
+from plugins.filter.series import series, series_group
 from plugins.plugin_utils.nginx import certificate_kind, nginx_files, port, site_id
 from tests.support.paths import ROLE
 
@@ -111,3 +112,14 @@ def test_conductor_is_named_by_its_content(tmp_path: Path) -> None:
     first = conductor_files(str(tmp_path), "/opt/shop")[-1]["target"]
     (tmp_path / "a.py").write_text("a = 2\n")
     assert conductor_files(str(tmp_path), "/opt/shop")[-1]["target"] != first
+
+
+@pytest.mark.parametrize("serial", [1, 3, "25%", [1, "25%"], [1, 2, "100%"]])
+def test_a_series_goes_by_the_name_of_a_group(serial: object) -> None:
+    groups = {"all": ["b", "a"], "app": ["a", "b"], "load_balancer": []}
+    assert series(groups) == [1]
+    groups["tornado_app_serial_7"] = ["b"]
+    assert series(groups) == [1]
+    groups[series_group(serial)] = ["a"]
+    assert series(groups) == (serial if isinstance(serial, list) else [serial])
+    assert series({}) == [1]

@@ -54,6 +54,7 @@ def errors(given: Mapping[str, Any], facts: HostFacts, playbook_dir: str) -> lis
         *processes.command(settings),
         *processes.environment(settings),
         *processes.batch(settings),
+        *processes.series(settings),
         *ports.numbers(settings),
         *ports.apart(settings, facts),
         *ports.nginx_in_use(settings, facts),

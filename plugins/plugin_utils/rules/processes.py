@@ -111,6 +111,16 @@ def batch(settings: Settings) -> Iterator[str]:
         )
 
 
+def series(settings: Settings) -> Iterator[str]:
+    """A fleet rolls in steps that Ansible takes."""
+    given = settings.given["tornado_app_serial"]
+    for step in given if isinstance(given, list) and given else [given]:
+        if not re.fullmatch(r"[1-9][0-9]*|(100|[1-9][0-9]?)%", str(step)):
+            yield settings.error(
+                "tornado_app_serial", "a number of hosts, a percentage, or a list of these"
+            )
+
+
 def programs(settings: Settings, facts: HostFacts) -> Iterator[str]:
     """The host has what the role does not install."""
     if not facts["python"]:
