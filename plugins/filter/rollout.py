@@ -25,21 +25,22 @@ def rollout_lines(output: str) -> list[str]:
     return [for_people(event) for event in events(output)]
 
 
-def fleet_table(hosts: Iterable[Mapping[str, Any]]) -> list[str]:
+def fleet_table(hosts: Iterable[Mapping[str, Any]]) -> str:
     """Make the table that a run ends with.
 
     Args:
         hosts: the variables of each host that was prepared.
 
     Returns:
-        A line for each host, below one with the names of the columns.
+        A line for each host, below one with the names of the columns. It is one text, since Ansible
+        folds the items of a list.
     """
     rows = [COLUMNS, *(_row(host) for host in hosts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
+    return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
-    ]
+    )
 
 
 def _row(host: Mapping[str, Any]) -> tuple[str, ...]:

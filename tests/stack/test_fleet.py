@@ -94,7 +94,7 @@ def pids(hosts: list[Stack]) -> list[list[int]]:
 
 def table(output: str) -> dict[str, list[str]]:
     """The rows of the table at the end of a run, without the name of the host."""
-    rows = re.findall(rf"^ *- ({'|'.join(NAMES)})  +(.*)$", output, re.MULTILINE)
+    rows = re.findall(rf"^ *({'|'.join(NAMES)})  +(\S+  .*)$", output, re.MULTILINE)
     return {name: re.split("  +", row) for name, row in rows}
 
 

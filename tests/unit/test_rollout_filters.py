@@ -52,7 +52,7 @@ def test_a_table_for_a_fleet() -> None:
             host("removed", tornado_app_state="absent"),
         ]
     )
-    assert table == [
+    assert table.splitlines() == [
         "host              before  after  replaced  drain s  total s  result",
         "same.example.org  old     old    0         0.0      0.0      unchanged",
         "rolled            old     new    2         0.8      4.5      rolled out",
