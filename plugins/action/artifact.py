@@ -1,6 +1,5 @@
 """The action `artifact`: packages become a lock and wheels, once for all hosts."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -17,7 +16,7 @@ from ..plugin_utils import lockfile
 from ..plugin_utils.builders import Builder, Host, controller
 from ..plugin_utils.request import Request
 from ..plugin_utils.requirements import without_credentials
-from ..plugin_utils.store import Store, digest
+from ..plugin_utils.store import Store, digest, sha256
 from ..plugin_utils.wheels import BuildError, cache_folder
 
 TEXTS = {"type": "list", "elements": "str", "default": []}
@@ -119,8 +118,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 digest(title(host), builder.platform["libc"], *lock),
                 lambda folder: builder.wheels(request, lock, folder),
             )
-            paths = [*kept, *(wheel.path for wheel in request.wheels)]
-            found["wheels"] = {str(path): sha256(path) for path in paths}
+            found["wheels"] = {str(path): sha256(path) for path in kept} | {
+                str(wheel.path): wheel.sha256 for wheel in request.wheels
+            }
         return found
 
     def _lock(self, request: Request, builder: Builder, base: Path) -> tuple[str, list[str]]:
@@ -200,11 +200,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             task_vars=self._variables,
         )
         return done
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def package(line: str) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..module_utils.journal import for_people
+from ..module_utils.text import aligned, event_line
 
 COLUMNS = ("host", "before", "after", "replaced", "drain s", "total s", "result")
 
@@ -22,7 +22,7 @@ def events(output: str) -> list[dict[str, Any]]:
 
 def rollout_lines(output: str) -> list[str]:
     """Show them to a person."""
-    return [for_people(event) for event in events(output)]
+    return [event_line(event) for event in events(output)]
 
 
 def fleet_table(hosts: Iterable[Mapping[str, Any]]) -> str:
@@ -35,12 +35,7 @@ def fleet_table(hosts: Iterable[Mapping[str, Any]]) -> str:
         A line for each host, below one with the names of the columns. It is one text, since Ansible
         folds the items of a list.
     """
-    rows = [COLUMNS, *(_row(host) for host in hosts)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return aligned([COLUMNS, *(_row(host) for host in hosts)])
 
 
 def _row(host: Mapping[str, Any]) -> tuple[str, ...]:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 HASH = re.compile(r"\s+--hash[=\s]\S+")
-
-
 NOT_FOUND = re.compile("No matching distribution found|ResolutionImpossible")
 # A URL of a version control system, in a line of a requirements file.
 VCS = re.compile(

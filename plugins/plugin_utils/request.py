@@ -1,7 +1,6 @@
 """What is asked of pip: the user's packages, with the wheels of local sources, and its name."""
 
 import email
-import hashlib
 import json
 import re
 import zipfile
@@ -13,7 +12,7 @@ from typing import Any
 from ..module_utils.artifact import VCS, held, normalized, unhashed
 from ..module_utils.interpreter import title
 from .requirements import INSTALLING, Requirements, read, without_credentials
-from .store import digest
+from .store import digest, sha256
 from .wheels import BuildError, is_plain, split_extras, wheel_of
 
 
@@ -36,7 +35,7 @@ class LocalWheel:
         self.version = str(metadata["Version"])
         needs = [*metadata.get_all("Requires-Dist", []), metadata.get("Requires-Python", "")]
         self.needs = sorted(map(str, needs))
-        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self.sha256 = sha256(self.path)
 
     @property
     def line(self) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# By the XDG base directory specification, see wheels.cache_folder.
 KEPT = {"locks": 200, "wheelhouses": 20}
 
 
@@ -94,3 +93,8 @@ def digest(*parts: str) -> str:
         data = part.encode(errors="surrogateescape")
         found.update(len(data).to_bytes(8, "big") + data)
     return found.hexdigest()[:12]
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,9 +4,10 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
+
+from conductor.text import event_line
 
 JOURNAL_BYTES = 5_000_000
 
@@ -47,11 +48,4 @@ class Report:
         if self._as_json:
             print(line, flush=True)
         else:
-            print(for_people(record), flush=True)
-
-
-def for_people(record: Mapping[str, Any]) -> str:
-    """One event, as a line."""
-    now, process = record["time"], record.get("process") or ""
-    clock = time.strftime("%H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
-    return f"{clock}  {process:<14} {record['event']:<9} {record['text']}".rstrip()
+            print(event_line(record), flush=True)

@@ -12,6 +12,7 @@ from conductor.lock import Lock
 from conductor.probe import ask
 from conductor.readiness import Readiness
 from conductor.supervisor_client import State, Supervisor
+from conductor.text import aligned
 
 
 async def status(configuration: Configuration, supervisor: Supervisor) -> list[dict[str, Any]]:
@@ -67,12 +68,7 @@ def table(records: list[dict[str, Any]]) -> str:
     columns = ["port", "pid", "state", "release", "uptime", "in_flight"]
     rows = [[c.replace("_", "-").upper() for c in columns]]
     rows += [["-" if r[c] is None else str(r[c]) for c in columns] for r in records]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines)
+    return aligned(rows)
 
 
 def pending(home: Home, supervisor: Supervisor, lock: Lock, name: str) -> list[str]:

@@ -1,1 +1,0 @@
-../../roles/tornado_app/files/conductor/journal.py

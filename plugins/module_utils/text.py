@@ -1,0 +1,1 @@
+../../roles/tornado_app/files/conductor/text.py
